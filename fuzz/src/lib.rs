@@ -1,0 +1,1 @@
+//! Shared entry of the fuzz targets.

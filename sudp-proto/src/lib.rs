@@ -1,0 +1,27 @@
+//! SUDP as a pure state machine: UDP carried over WebSocket sessions that outlive their connections.
+//!
+//! Nothing here opens a socket, reads a clock, draws global randomness or writes a log. Time comes in
+//! as an argument, randomness as a [`Seed`], bytes and datagrams through calls; what should happen
+//! next comes out of `poll_*`.
+
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod backoff;
+#[cfg(feature = "link")]
+pub mod client;
+pub mod config;
+#[cfg(feature = "driver")]
+pub mod driver;
+pub mod error;
+pub mod event;
+#[cfg(feature = "link")]
+pub mod link;
+pub mod rng;
+#[cfg(feature = "link")]
+pub mod server;
+pub mod session;
+pub mod stats;
+pub mod wire;
+
+pub use rng::{Rng, Seed};

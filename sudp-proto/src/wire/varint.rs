@@ -1,0 +1,1 @@
+//! Variable-length numbers of up to 62 bits, as in QUIC.
