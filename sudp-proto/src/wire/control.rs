@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use crate::error::Violation;
+
+use super::varint::{Reader, malformed};
+use super::{MAX_REASON, clip, frame, millis};
+
 /// Why a session, a link or a flow ended, as told to the other side. The wire fixes the numbers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -46,6 +51,62 @@ pub enum Code {
     Other(u64),
 }
 
+impl Code {
+    /// The number on the wire.
+    pub const fn to_u64(self) -> u64 {
+        match self {
+            Self::Done => 0,
+            Self::Malformed => 1,
+            Self::Limit => 2,
+            Self::Count => 3,
+            Self::Unknown => 4,
+            Self::Denied => 5,
+            Self::Evicted => 6,
+            Self::UnknownSession => 7,
+            Self::OrdinalBurnt => 8,
+            Self::BadProof => 9,
+            Self::Full => 10,
+            Self::GoingAway => 11,
+            Self::Version => 12,
+            Self::Silent => 13,
+            Self::Poison => 14,
+            Self::Unreachable => 15,
+            Self::Idle => 16,
+            Self::Stale => 17,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// The code of a number; never [`Code::Other`] for one that has a name.
+    pub const fn from_u64(number: u64) -> Self {
+        match number {
+            0 => Self::Done,
+            1 => Self::Malformed,
+            2 => Self::Limit,
+            3 => Self::Count,
+            4 => Self::Unknown,
+            5 => Self::Denied,
+            6 => Self::Evicted,
+            7 => Self::UnknownSession,
+            8 => Self::OrdinalBurnt,
+            9 => Self::BadProof,
+            10 => Self::Full,
+            11 => Self::GoingAway,
+            12 => Self::Version,
+            13 => Self::Silent,
+            14 => Self::Poison,
+            15 => Self::Unreachable,
+            16 => Self::Idle,
+            17 => Self::Stale,
+            18.. => Self::Other(number),
+        }
+    }
+
+    pub(super) fn parse(body: &mut Reader<'_>) -> Result<Self, Violation> {
+        body.varint().map(Self::from_u64)
+    }
+}
+
 /// The session is over.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Close {
@@ -55,6 +116,24 @@ pub struct Close {
     pub reason: String,
 }
 
+impl Close {
+    /// Appends this as a frame; a reason that is too long is cut.
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        frame::put(out, frame::CLOSE, &[self.code.to_u64()], clip(&self.reason, MAX_REASON).as_bytes());
+    }
+
+    pub(super) fn parse(body: &mut Reader<'_>) -> Result<Self, Violation> {
+        let code = Code::parse(body)?;
+        if body.len() > MAX_REASON {
+            return Err(Violation::new(Code::Limit, "reason over 123 bytes"));
+        }
+        let Ok(reason) = str::from_utf8(body.remainder()) else {
+            return Err(malformed("reason is not UTF-8"));
+        };
+        Ok(Self { code, reason: reason.to_owned() })
+    }
+}
+
 /// The sender will go away.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct GoAway {
@@ -62,6 +141,18 @@ pub struct GoAway {
     pub reason: GoAwayReason,
     /// How long to wait before dialling again; milliseconds on the wire.
     pub after: Duration,
+}
+
+impl GoAway {
+    /// Appends this as a frame.
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        frame::put(out, frame::GOAWAY, &[self.reason.to_u64(), millis(self.after)], &[]);
+    }
+
+    pub(super) fn parse(body: &mut Reader<'_>) -> Result<Self, Violation> {
+        let reason = GoAwayReason::from_u64(body.varint()?);
+        Ok(Self { reason, after: Duration::from_millis(body.varint()?) })
+    }
 }
 
 /// Why a GOAWAY was sent. The wire fixes the numbers.
@@ -81,6 +172,32 @@ pub enum GoAwayReason {
     Other(u64),
 }
 
+impl GoAwayReason {
+    /// The number on the wire.
+    pub const fn to_u64(self) -> u64 {
+        match self {
+            Self::Drain => 0,
+            Self::Rebalance => 1,
+            Self::Moved => 2,
+            Self::Shutdown => 3,
+            Self::Revoked => 4,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// The reason of a number; never [`GoAwayReason::Other`] for one that has a name.
+    pub const fn from_u64(number: u64) -> Self {
+        match number {
+            0 => Self::Drain,
+            1 => Self::Rebalance,
+            2 => Self::Moved,
+            3 => Self::Shutdown,
+            4 => Self::Revoked,
+            5.. => Self::Other(number),
+        }
+    }
+}
+
 /// Refuses a hello that came as a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Refuse {
@@ -88,4 +205,20 @@ pub struct Refuse {
     pub code: Code,
     /// How long to wait before trying again; milliseconds on the wire.
     pub retry_after: Option<Duration>,
+}
+
+impl Refuse {
+    /// Appends this as a frame.
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        match self.retry_after {
+            Some(wait) => frame::put(out, frame::REFUSE, &[self.code.to_u64(), millis(wait)], &[]),
+            None => frame::put(out, frame::REFUSE, &[self.code.to_u64()], &[]),
+        }
+    }
+
+    pub(super) fn parse(body: &mut Reader<'_>) -> Result<Self, Violation> {
+        let code = Code::parse(body)?;
+        let retry_after = if body.is_empty() { None } else { Some(Duration::from_millis(body.varint()?)) };
+        Ok(Self { code, retry_after })
+    }
 }

@@ -1,33 +1,14 @@
 //! Controls that must arrive, so they ride in batches as records of flow 0.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Class, Code, FlowId, TunnelId};
+use crate::error::Violation;
 
-/// Where datagrams go: an address, or a name that the other side resolves.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Address {
-    /// The host.
-    pub host: Host,
-    /// The UDP port.
-    pub port: u16,
-}
-
-/// The host part of an [`Address`].
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Host {
-    /// An address; IPv4-mapped IPv6 is sent as it is and judged in canonical form.
-    Ip(IpAddr),
-    /// A name of 1 to 253 bytes.
-    Name(Box<str>),
-}
-
-impl From<SocketAddr> for Address {
-    fn from(at: SocketAddr) -> Self {
-        Self { host: Host::Ip(at.ip()), port: at.port() }
-    }
-}
+use super::address::{parse_socket, put_socket};
+use super::tlv::{self, Tlvs, Value};
+use super::varint::{self, Reader, malformed};
+use super::{Address, Class, Code, FlowId, MAX_CONTROL, TunnelId, batch, grease, millis};
 
 /// A record of flow 0.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,6 +27,45 @@ pub enum Control {
     Unbind(TunnelId),
     /// A control of an odd type that this version does not know.
     Skipped,
+}
+
+impl Control {
+    /// Appends this as a record of flow 0; [`Control::Skipped`] is written as grease.
+    pub fn emit_record(&self, out: &mut Vec<u8>) {
+        let mut body = Vec::with_capacity(64);
+        self.emit(&mut body);
+        batch::emit_record(out, FlowId::CONTROL, None, None, &body);
+    }
+
+    /// Reads the payload of a record of flow 0.
+    pub fn parse(payload: &[u8]) -> Result<Self, Violation> {
+        if payload.len() > MAX_CONTROL {
+            return Err(Violation::new(Code::Limit, "control over 1024 bytes"));
+        }
+        let mut body = Reader::new(payload);
+        match body.varint()? {
+            OPEN => Open::parse(body).map(|open| Self::Open(Box::new(open))),
+            CLOSE => FlowClose::parse(body).map(Self::Close),
+            CLOSED => Closed::parse(body).map(Self::Closed),
+            BIND => Bind::parse(body).map(Self::Bind),
+            BOUND => Bound::parse(body).map(Self::Bound),
+            UNBIND => parse_unbind(body).map(Self::Unbind),
+            unknown if unknown % 2 == 1 => Ok(Self::Skipped),
+            _ => Err(Violation::new(Code::Unknown, "unknown critical control")),
+        }
+    }
+
+    fn emit(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Bind(bind) => bind.emit(out),
+            Self::Bound(bound) => bound.emit(out),
+            Self::Close(close) => close.emit(out),
+            Self::Closed(closed) => put(out, CLOSED, &[closed.flow.0, closed.code.to_u64()]),
+            Self::Open(open) => open.emit(out),
+            Self::Unbind(tunnel) => put(out, UNBIND, &[tunnel.0]),
+            Self::Skipped => put(out, grease(0), &[]),
+        }
+    }
 }
 
 /// Begins a flow.
@@ -73,6 +93,68 @@ pub struct Open {
     pub hops: u8,
 }
 
+impl Open {
+    /// How long a flow may be idle unless its OPEN says otherwise.
+    pub const IDLE: Duration = Duration::from_secs(180);
+    /// How many tunnels may follow unless the OPEN says otherwise.
+    pub const HOPS: u8 = 4;
+
+    /// A UDP flow with every parameter at its default.
+    pub fn new(flow: FlowId, tunnel: TunnelId) -> Self {
+        Self {
+            flow,
+            kind: 0,
+            tunnel,
+            class: Class::Reliable,
+            copies: 1,
+            spread: false,
+            idle: Self::IDLE,
+            source: None,
+            destination: None,
+            hops: Self::HOPS,
+        }
+    }
+
+    fn emit(&self, out: &mut Vec<u8>) {
+        put(out, OPEN, &[self.flow.0, self.kind, self.tunnel.0]);
+        self.terms().emit(out);
+        if let Some(source) = self.source {
+            let mut value = Vec::new();
+            put_socket(&mut value, source);
+            tlv::put_bytes(out, SOURCE, &value);
+        }
+        if let Some(destination) = &self.destination {
+            let mut value = Vec::new();
+            destination.emit(&mut value);
+            tlv::put_bytes(out, DESTINATION, &value);
+        }
+        if self.hops != Self::HOPS {
+            tlv::put_number(out, HOPS, u64::from(self.hops));
+        }
+    }
+
+    fn parse(mut body: Reader<'_>) -> Result<Self, Violation> {
+        let (flow, kind) = (FlowId::parse(&mut body)?, body.varint()?);
+        let mut open = Self { kind, ..Self::new(flow, TunnelId(body.varint()?)) };
+        let mut terms = Terms::DEFAULT;
+        let mut fields = Tlvs::new(body);
+        while let Some((tag, value)) = fields.take()? {
+            match tag {
+                SOURCE => open.source = Some(value.whole(parse_socket)?),
+                DESTINATION => open.destination = Some(value.whole(Address::parse)?),
+                HOPS => open.hops = small(value)?,
+                other => terms.take(other, value)?,
+            }
+        }
+        let Terms { class, copies, spread, idle } = terms;
+        Ok(Self { class, copies, spread, idle, ..open })
+    }
+
+    fn terms(&self) -> Terms {
+        Terms { class: self.class, copies: self.copies, spread: self.spread, idle: self.idle }
+    }
+}
+
 /// What one side has seen of a flow, in datagrams, when its direction ends.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Totals {
@@ -95,6 +177,20 @@ pub struct FlowClose {
     pub totals: Totals,
 }
 
+impl FlowClose {
+    fn emit(&self, out: &mut Vec<u8>) {
+        let Totals { accepted, acknowledged, dropped } = self.totals;
+        put(out, CLOSE, &[self.flow.0, self.code.to_u64(), accepted, acknowledged, dropped]);
+    }
+
+    fn parse(mut body: Reader<'_>) -> Result<Self, Violation> {
+        let (flow, code) = (FlowId::parse(&mut body)?, Code::parse(&mut body)?);
+        let totals = Totals { accepted: body.varint()?, acknowledged: body.varint()?, dropped: body.varint()? };
+        body.finish()?;
+        Ok(Self { flow, code, totals })
+    }
+}
+
 /// Tells the other side to stop a flow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Closed {
@@ -102,6 +198,14 @@ pub struct Closed {
     pub flow: FlowId,
     /// Why.
     pub code: Code,
+}
+
+impl Closed {
+    fn parse(mut body: Reader<'_>) -> Result<Self, Violation> {
+        let closed = Self { flow: FlowId::parse(&mut body)?, code: Code::parse(&mut body)? };
+        body.finish()?;
+        Ok(closed)
+    }
 }
 
 /// Asks the server to listen.
@@ -121,6 +225,34 @@ pub struct Bind {
     pub idle: Duration,
 }
 
+impl Bind {
+    fn emit(&self, out: &mut Vec<u8>) {
+        put(out, BIND, &[self.tunnel.0]);
+        Terms { class: self.class, copies: self.copies, spread: self.spread, idle: self.idle }.emit(out);
+        let mut listen = Vec::new();
+        put_socket(&mut listen, self.listen);
+        tlv::put_bytes(out, LISTEN, &listen);
+    }
+
+    fn parse(mut body: Reader<'_>) -> Result<Self, Violation> {
+        let tunnel = TunnelId(body.varint()?);
+        let mut terms = Terms::DEFAULT;
+        let mut listen = None;
+        let mut fields = Tlvs::new(body);
+        while let Some((tag, value)) = fields.take()? {
+            match tag {
+                LISTEN => listen = Some(value.whole(parse_socket)?),
+                other => terms.take(other, value)?,
+            }
+        }
+        let Some(listen) = listen else {
+            return Err(malformed("bind without an address"));
+        };
+        let Terms { class, copies, spread, idle } = terms;
+        Ok(Self { tunnel, listen, class, copies, spread, idle })
+    }
+}
+
 /// Answers a BIND.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Bound {
@@ -129,3 +261,122 @@ pub struct Bound {
     /// Where the server listens now, or why it does not.
     pub outcome: Result<SocketAddr, Code>,
 }
+
+impl Bound {
+    fn emit(&self, out: &mut Vec<u8>) {
+        match self.outcome {
+            Ok(at) => {
+                put(out, BOUND, &[self.tunnel.0, LISTENING]);
+                put_socket(out, at);
+            }
+            Err(code) => put(out, BOUND, &[self.tunnel.0, REFUSED, code.to_u64()]),
+        }
+    }
+
+    fn parse(mut body: Reader<'_>) -> Result<Self, Violation> {
+        let tunnel = TunnelId(body.varint()?);
+        let outcome = match u64::from(body.byte()?) {
+            LISTENING => Ok(parse_socket(&mut body)?),
+            REFUSED => Err(Code::parse(&mut body)?),
+            _ => return Err(malformed("unknown outcome of a bind")),
+        };
+        body.finish()?;
+        Ok(Self { tunnel, outcome })
+    }
+}
+
+/// What OPEN and BIND both say of flows.
+struct Terms {
+    class: Class,
+    copies: u8,
+    spread: bool,
+    idle: Duration,
+}
+
+impl Terms {
+    const DEFAULT: Self = Self { class: Class::Reliable, copies: 1, spread: false, idle: Open::IDLE };
+
+    fn emit(&self, out: &mut Vec<u8>) {
+        if self.class != Class::Reliable {
+            tlv::put_number(out, CLASS, u64::from(self.class.to_u8()));
+        }
+        if self.copies != 1 {
+            tlv::put_number(out, COPIES, u64::from(self.copies));
+        }
+        if self.spread {
+            tlv::put_number(out, SPREAD, 1);
+        }
+        if self.idle != Open::IDLE {
+            tlv::put_number(out, IDLE, millis(self.idle));
+        }
+    }
+
+    fn take(&mut self, tag: u64, value: Value<'_>) -> Result<(), Violation> {
+        match tag {
+            CLASS => self.class = parse_class(value)?,
+            COPIES => self.copies = parse_copies(value)?,
+            SPREAD => self.spread = parse_spread(value)?,
+            IDLE => self.idle = Duration::from_millis(value.number()?),
+            other => tlv::unknown(other)?,
+        }
+        Ok(())
+    }
+}
+
+fn parse_class(value: Value<'_>) -> Result<Class, Violation> {
+    match Class::from_u64(value.number()?)? {
+        class @ (Class::Reliable | Class::Realtime) => Ok(class),
+        Class::Control => Err(malformed("flow of class control")),
+    }
+}
+
+fn parse_copies(value: Value<'_>) -> Result<u8, Violation> {
+    let copies = small(value)?;
+    if (1..=MAX_COPIES).contains(&copies) { Ok(copies) } else { Err(malformed("copies outside 1 to 8")) }
+}
+
+fn parse_spread(value: Value<'_>) -> Result<bool, Violation> {
+    match value.number()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        2.. => Err(malformed("spread is neither 0 nor 1")),
+    }
+}
+
+fn parse_unbind(mut body: Reader<'_>) -> Result<TunnelId, Violation> {
+    let tunnel = TunnelId(body.varint()?);
+    body.finish()?;
+    Ok(tunnel)
+}
+
+fn small(value: Value<'_>) -> Result<u8, Violation> {
+    u8::try_from(value.number()?).map_err(|_| malformed("number over 255"))
+}
+
+fn put(out: &mut Vec<u8>, kind: u64, numbers: &[u64]) {
+    varint::put(out, kind);
+    for number in numbers {
+        varint::put(out, *number);
+    }
+}
+
+const OPEN: u64 = 0x00;
+const CLOSE: u64 = 0x02;
+const CLOSED: u64 = 0x04;
+const BIND: u64 = 0x06;
+const BOUND: u64 = 0x08;
+const UNBIND: u64 = 0x0a;
+
+const CLASS: u64 = 0x02;
+const COPIES: u64 = 0x04;
+const SPREAD: u64 = 0x06;
+const IDLE: u64 = 0x08;
+const SOURCE: u64 = 0x0a;
+const DESTINATION: u64 = 0x0c;
+const HOPS: u64 = 0x0e;
+const LISTEN: u64 = 0x10;
+
+const LISTENING: u64 = 0;
+const REFUSED: u64 = 1;
+
+const MAX_COPIES: u8 = 8;

@@ -6,18 +6,28 @@
 //! defines every byte.
 
 pub mod ack;
+pub mod address;
+mod base64;
 pub mod batch;
 pub mod control;
 pub mod flow;
+mod frame;
 pub mod hello;
+mod tlv;
 pub mod varint;
 
-use bytes::Bytes;
+use std::time::Duration;
+
+use crate::error::Violation;
+
+use varint::{Reader, malformed};
 
 pub use ack::{Ack, LinkDown};
+pub use address::{Address, Host};
 pub use batch::{BatchHead, Class, Record, Records};
 pub use control::{Close, Code, GoAway, GoAwayReason, Refuse};
-pub use flow::{Address, Bind, Bound, Closed, Control, FlowClose, Host, Open, Totals};
+pub use flow::{Bind, Bound, Closed, Control, FlowClose, Open, Totals};
+pub use frame::{Frame, next_frame, put_grease};
 pub use hello::{Attach, FinalCount, Hello, Parameters, Welcome};
 
 /// Numbers a batch, per session and direction, from 1; never reused.
@@ -28,9 +38,33 @@ pub struct Number(pub u64);
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Ordinal(pub u64);
 
+impl Ordinal {
+    /// The link that makes a session.
+    pub const FIRST: Self = Self(1);
+
+    fn parse(body: &mut Reader<'_>) -> Result<Self, Violation> {
+        match body.varint()? {
+            0 => Err(malformed("ordinal 0")),
+            ordinal => Ok(Self(ordinal)),
+        }
+    }
+}
+
 /// Names a flow of a session: odd when the client opened it, even when the server did; never reused.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct FlowId(pub u64);
+
+impl FlowId {
+    /// Marks the records that are controls.
+    pub const CONTROL: Self = Self(0);
+
+    fn parse(body: &mut Reader<'_>) -> Result<Self, Violation> {
+        match Self(body.varint()?) {
+            Self::CONTROL => Err(malformed("flow 0 in a control")),
+            flow => Ok(flow),
+        }
+    }
+}
 
 /// Names a tunnel of a session; the client chooses it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -40,31 +74,51 @@ pub struct TunnelId(pub u64);
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SessionId(pub [u8; 16]);
 
-/// One frame of a message.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Frame {
-    /// How many batches of this link were processed.
-    Ack(Ack),
-    /// Acknowledge what came before this at once.
-    Ask,
-    /// Many records under one number; the bytes are read with [`Records`].
-    Batch(BatchHead, Bytes),
-    /// The session is over, and why.
-    Close(Close),
-    /// The sender will go away: dial elsewhere or later.
-    GoAway(GoAway),
-    /// The hello, where the upgrade request could not carry it.
-    Hello(Bytes),
-    /// What is known of an ended link.
-    LinkDown(LinkDown),
-    /// Answer with a pong that carries the same number.
-    Ping(u64),
-    /// Answers a ping.
-    Pong(u64),
-    /// The hello that came as a message was refused.
-    Refuse(Refuse),
-    /// The sender drains and has nothing unresolved.
-    Settled,
-    /// Answers a hello.
-    Welcome(Bytes),
+/// Largest payload of a record: what one UDP datagram can carry over IPv4.
+pub const MAX_PAYLOAD: usize = 65_507;
+/// Largest control, its type included.
+pub const MAX_CONTROL: usize = 1_024;
+/// Largest hello before base64url; its header value then has at most 1,014 bytes.
+pub const MAX_HELLO: usize = 760;
+/// Largest welcome.
+pub const MAX_WELCOME: usize = 1_024;
+/// Longest name of a host.
+pub const MAX_NAME: usize = 253;
+/// Longest name of a client.
+pub const MAX_CLIENT: usize = 64;
+/// Longest reason of a CLOSE.
+pub const MAX_REASON: usize = 123;
+/// Longest owner in a welcome.
+pub const MAX_OWNER: usize = 32;
+/// Longest ticket in a welcome.
+pub const MAX_TICKET: usize = 256;
+/// Most ordinals that a hello lists as alive.
+pub const MAX_ALIVE: usize = 16;
+/// Most final counts in a hello or welcome.
+pub const MAX_ENDED: usize = 24;
+
+/// A type or tag that no version will ever define: odd, so every reader skips it.
+pub const fn grease(n: u64) -> u64 {
+    0x21 + 2 * 0x1f * (n % (1 << 32))
 }
+
+/// As much of `text` as fits in `limit` bytes.
+fn clip(text: &str, limit: usize) -> &str {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(varint::MAX)
+}
+
+#[inline]
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(varint::MAX)
+}
+
+#[cfg(test)]
+mod tests;
