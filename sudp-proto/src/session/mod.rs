@@ -1,1 +1,5 @@
 //! (being written)
+
+mod codel;
+mod queue;
+mod sched;

@@ -1,0 +1,73 @@
+//! CoDel (RFC 8289) for the queue of one flow: told how long a datagram waited, it says whether to drop it.
+//!
+//! Times are nanoseconds of the session's progress clock, which stands still while no link makes
+//! progress: a cut is no standing queue, and what waited through it is judged by what it waited besides.
+
+/// What CoDel aims at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CodelParams {
+    /// The wait that may stand, in nanoseconds.
+    pub(super) target: u64,
+    /// How long the wait has to stand above the target before the first drop, in nanoseconds.
+    pub(super) interval: u64,
+}
+
+/// The memory CoDel has of one flow.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Codel {
+    /// When the wait will have stood above the target for an interval.
+    ripe: Option<u64>,
+    /// When to drop next while `dropping`; else when the next drop would have been.
+    next: u64,
+    /// Drops of this spell; they come closer together with its square root.
+    count: u32,
+    /// `count` when this spell began.
+    begun: u32,
+    dropping: bool,
+}
+
+impl Codel {
+    /// Whether to drop the datagram at the head of the flow's queue, which has waited for `wait`.
+    ///
+    /// The `last` datagram of a flow never goes: with nothing behind it, dropping it shortens no queue.
+    pub(super) fn judge(&mut self, now: u64, wait: u64, last: bool, params: CodelParams) -> bool {
+        if !self.stands(now, wait, last, params) {
+            self.dropping = false;
+            return false;
+        }
+        if !self.dropping {
+            self.begin(now, params);
+            return true;
+        }
+        if now < self.next {
+            return false;
+        }
+        self.count = self.count.saturating_add(1);
+        self.next = self.after(self.next, params);
+        true
+    }
+
+    fn stands(&mut self, now: u64, wait: u64, last: bool, params: CodelParams) -> bool {
+        if wait < params.target || last {
+            self.ripe = None;
+            return false;
+        }
+        now >= *self.ripe.get_or_insert(now.saturating_add(params.interval))
+    }
+
+    /// Begins a spell of drops, at the pace the previous one had found if that was not long ago.
+    fn begin(&mut self, now: u64, params: CodelParams) {
+        let found = self.count - self.begun;
+        let recent = now.saturating_sub(self.next) < params.interval.saturating_mul(16);
+        self.count = if found > 1 && recent { found } else { 1 };
+        self.begun = self.count;
+        self.next = self.after(now, params);
+        self.dropping = true;
+    }
+
+    fn after(&self, from: u64, params: CodelParams) -> u64 {
+        let square = u128::from(params.interval) * u128::from(params.interval);
+        let gap = (square / u128::from(self.count.max(1))).isqrt();
+        from.saturating_add(u64::try_from(gap).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,371 @@
+//! Whose turn it is, and who holds the most.
+//!
+//! Turns go as in fq_codel: flows that are new or send little first, then deficit round robin. Every
+//! link serves the flows it is home to together with those that have no home, in one order.
+//!
+//! Nothing here is kept for a flow without a turn, and everything links by [`Slot`], so that flows
+//! may lie densely in memory and move.
+
+use std::ops::{Index, IndexMut};
+
+use super::codel::Codel;
+use super::queue::{FlowSpec, Lane, Slot};
+
+/// What a session remembers of a flow that has a turn: it has a backlog, or had one a moment ago.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) slot: Slot,
+    pub(super) spec: FlowSpec,
+    pub(super) backlog: Backlog,
+    pub(super) codel: Codel,
+    /// The batch this flow was last cut into, and where in its draft.
+    pub(super) batch: u64,
+    pub(super) share: usize,
+    deficit: i64,
+    turn: Turn,
+    /// Grows along every roster, so that fronts of several can be compared.
+    ticket: u64,
+    order: Neighbours,
+    peers: Neighbours,
+    rank: usize,
+}
+
+/// Where a flow's datagrams are in the arena of its class.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Backlog {
+    pub(super) first: usize,
+    pub(super) last: usize,
+    pub(super) datagrams: usize,
+    pub(super) bytes: usize,
+}
+
+/// Which roster a flow stands in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Turn {
+    New,
+    Old,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Neighbours {
+    before: Slot,
+    after: Slot,
+}
+
+const ALONE: Neighbours = Neighbours { before: Slot::NONE, after: Slot::NONE };
+
+/// The flows that have a turn, dense whatever their slots are.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    places: Vec<u32>,
+    dense: Vec<Flow>,
+}
+
+impl Flows {
+    pub(super) fn get(&self, slot: Slot) -> Option<&Flow> {
+        let place = *self.places.get(slot.index())?;
+        self.dense.get(place as usize)
+    }
+
+    fn insert(&mut self, flow: Flow) {
+        let at = flow.slot.index();
+        if at >= self.places.len() {
+            self.places.resize(at + 1, NOWHERE);
+        }
+        self.places[at] = place(self.dense.len());
+        self.dense.push(flow);
+    }
+
+    fn remove(&mut self, slot: Slot) {
+        let hole = std::mem::replace(&mut self.places[slot.index()], NOWHERE);
+        self.dense.swap_remove(hole as usize);
+        if let Some(moved) = self.dense.get(hole as usize) {
+            self.places[moved.slot.index()] = hole;
+        }
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.dense.capacity() * size_of::<Flow>() + self.places.capacity() * size_of::<u32>()
+    }
+}
+
+impl Index<Slot> for Flows {
+    type Output = Flow;
+
+    fn index(&self, slot: Slot) -> &Flow {
+        &self.dense[self.places[slot.index()] as usize]
+    }
+}
+
+impl IndexMut<Slot> for Flows {
+    fn index_mut(&mut self, slot: Slot) -> &mut Flow {
+        &mut self.dense[self.places[slot.index()] as usize]
+    }
+}
+
+/// The turns of all flows, by lane.
+#[derive(Debug)]
+pub(super) struct Sched {
+    lanes: [Rosters; Lane::COUNT],
+    quantum: i64,
+    tickets: u64,
+}
+
+/// The turns in one lane.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rosters {
+    new: Roster,
+    old: Roster,
+    /// Datagrams queued by the flows of both.
+    datagrams: usize,
+}
+
+/// Flows in the order of their turns.
+#[derive(Clone, Copy, Debug)]
+struct Roster {
+    front: Slot,
+    back: Slot,
+}
+
+impl Sched {
+    pub(super) fn new(quantum: u32) -> Self {
+        Self { lanes: [Rosters::default(); Lane::COUNT], quantum: i64::from(quantum.max(1)), tickets: 0 }
+    }
+
+    /// Gives `slot` a turn, ahead of all that have had theirs, unless it has one.
+    pub(super) fn enter(&mut self, flows: &mut Flows, slot: Slot, spec: FlowSpec) {
+        if flows.get(slot).is_some() {
+            return;
+        }
+        flows.insert(Flow {
+            slot,
+            spec,
+            backlog: Backlog::default(),
+            codel: Codel::default(),
+            batch: 0,
+            share: 0,
+            deficit: self.quantum,
+            turn: Turn::New,
+            ticket: 0,
+            order: ALONE,
+            peers: ALONE,
+            rank: Ranks::UNRANKED,
+        });
+        self.append(flows, slot, Turn::New);
+    }
+
+    /// The flow of `lanes` whose turn it is; it may have nothing left.
+    pub(super) fn front(&mut self, flows: &mut Flows, lanes: &[Lane]) -> Option<Slot> {
+        loop {
+            let slot = self.first(flows, lanes, Turn::New).or_else(|| self.first(flows, lanes, Turn::Old))?;
+            let flow = &mut flows[slot];
+            if flow.deficit > 0 {
+                return Some(slot);
+            }
+            flow.deficit += self.quantum;
+            self.unlink(flows, slot);
+            self.append(flows, slot, Turn::Old);
+        }
+    }
+
+    /// Ends the turn of a flow that has nothing left.
+    ///
+    /// A new flow first waits out a round of the others, else it could be new again at once.
+    pub(super) fn rest(&mut self, flows: &mut Flows, slot: Slot, lanes: &[Lane]) {
+        let again = flows[slot].turn == Turn::New && self.first(flows, lanes, Turn::Old).is_some();
+        self.unlink(flows, slot);
+        if again {
+            self.append(flows, slot, Turn::Old);
+        } else {
+            flows.remove(slot);
+        }
+    }
+
+    /// Forgets a flow that has nothing left.
+    pub(super) fn leave(&mut self, flows: &mut Flows, slot: Slot) {
+        self.unlink(flows, slot);
+        flows.remove(slot);
+    }
+
+    /// Moves a flow to the end of another lane.
+    pub(super) fn rehome(&mut self, flows: &mut Flows, slot: Slot, lane: Lane) {
+        let Flow { turn, backlog, spec, .. } = flows[slot];
+        self.unlink(flows, slot);
+        self.lanes[spec.lane.index()].datagrams -= backlog.datagrams;
+        self.lanes[lane.index()].datagrams += backlog.datagrams;
+        flows[slot].spec.lane = lane;
+        self.append(flows, slot, turn);
+    }
+
+    /// Ends all turns if nothing is queued, and gives back what is not needed.
+    pub(super) fn release(&mut self, flows: &mut Flows) {
+        if self.lanes.iter().all(|rosters| rosters.datagrams == 0) {
+            self.lanes = [Rosters::default(); Lane::COUNT];
+            *flows = Flows::default();
+        }
+        flows.dense.shrink_to_fit();
+    }
+
+    pub(super) fn queued(&mut self, flow: &mut Flow) {
+        self.lanes[flow.spec.lane.index()].datagrams += 1;
+    }
+
+    pub(super) fn unqueued(&mut self, flow: &mut Flow) {
+        self.lanes[flow.spec.lane.index()].datagrams -= 1;
+    }
+
+    pub(super) fn datagrams(&self, lane: Lane) -> usize {
+        self.lanes[lane.index()].datagrams
+    }
+
+    /// The front of the rosters of `lanes`, as if they were one.
+    fn first(&self, flows: &Flows, lanes: &[Lane], turn: Turn) -> Option<Slot> {
+        let fronts = lanes.iter().map(|lane| self.lanes[lane.index()].roster(turn).front);
+        fronts.filter(|front| *front != Slot::NONE).min_by_key(|front| flows[*front].ticket)
+    }
+
+    fn append(&mut self, flows: &mut Flows, slot: Slot, turn: Turn) {
+        self.tickets += 1;
+        let roster = self.lanes[flows[slot].spec.lane.index()].roster_mut(turn);
+        let before = std::mem::replace(&mut roster.back, slot);
+        if before == Slot::NONE {
+            roster.front = slot;
+        } else {
+            flows[before].order.after = slot;
+        }
+        let flow = &mut flows[slot];
+        flow.turn = turn;
+        flow.ticket = self.tickets;
+        flow.order = Neighbours { before, after: Slot::NONE };
+    }
+
+    fn unlink(&mut self, flows: &mut Flows, slot: Slot) {
+        let Flow { order: Neighbours { before, after }, turn, spec, .. } = flows[slot];
+        let roster = self.lanes[spec.lane.index()].roster_mut(turn);
+        if before == Slot::NONE {
+            roster.front = after;
+        } else {
+            flows[before].order.after = after;
+        }
+        if after == Slot::NONE {
+            roster.back = before;
+        } else {
+            flows[after].order.before = before;
+        }
+    }
+}
+
+impl Rosters {
+    fn roster(&self, turn: Turn) -> &Roster {
+        match turn {
+            Turn::New => &self.new,
+            Turn::Old => &self.old,
+        }
+    }
+
+    fn roster_mut(&mut self, turn: Turn) -> &mut Roster {
+        match turn {
+            Turn::New => &mut self.new,
+            Turn::Old => &mut self.old,
+        }
+    }
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self { front: Slot::NONE, back: Slot::NONE }
+    }
+}
+
+impl Flow {
+    /// Pays for a datagram from the flow's turn; says whether the turn goes on.
+    pub(super) fn pay(&mut self, cost: usize) -> bool {
+        self.deficit -= i64::try_from(cost).unwrap_or(i64::MAX / 2);
+        self.deficit > 0
+    }
+}
+
+/// Flows by the size of their backlog, four ranks to a doubling, so that the fattest is found at once.
+#[derive(Debug)]
+pub(super) struct Ranks {
+    fronts: [Slot; Self::COUNT],
+    taken: u64,
+}
+
+impl Ranks {
+    const COUNT: usize = 64;
+    const UNRANKED: usize = usize::MAX;
+    /// How many flows of the top rank are compared; beyond these, a quarter is close enough.
+    const COMPARED: usize = 8;
+
+    pub(super) fn new() -> Self {
+        Self { fronts: [Slot::NONE; Self::COUNT], taken: 0 }
+    }
+
+    /// Puts a flow where its backlog now belongs.
+    pub(super) fn update(&mut self, flows: &mut Flows, slot: Slot) {
+        let flow = &flows[slot];
+        let rank = Self::of(flow.backlog.bytes);
+        if rank == flow.rank {
+            return;
+        }
+        self.remove(flows, slot);
+        if rank != Self::UNRANKED {
+            self.insert(flows, slot, rank);
+        }
+    }
+
+    /// The flow with the most bytes queued, or one that has hardly less.
+    pub(super) fn fattest(&self, flows: &Flows) -> Option<Slot> {
+        let top = self.taken.checked_ilog2()? as usize;
+        let next = |slot: &Slot| Some(flows[*slot].peers.after).filter(|after| *after != Slot::NONE);
+        let rank = std::iter::successors(Some(self.fronts[top]), next);
+        rank.take(Self::COMPARED).max_by_key(|slot| flows[*slot].backlog.bytes)
+    }
+
+    /// The rank of a backlog: 0 below 64 bytes, then a step for each quarter of a power of two.
+    fn of(bytes: usize) -> usize {
+        if bytes == 0 {
+            return Self::UNRANKED;
+        }
+        let octave = (bytes | 32).ilog2() as usize;
+        let quarter = (bytes >> (octave - 2)) & 3;
+        ((octave - 5) * 4 + quarter).min(Self::COUNT - 1)
+    }
+
+    fn insert(&mut self, flows: &mut Flows, slot: Slot, rank: usize) {
+        let after = std::mem::replace(&mut self.fronts[rank], slot);
+        self.taken |= 1 << rank;
+        if after != Slot::NONE {
+            flows[after].peers.before = slot;
+        }
+        let flow = &mut flows[slot];
+        flow.peers = Neighbours { before: Slot::NONE, after };
+        flow.rank = rank;
+    }
+
+    fn remove(&mut self, flows: &mut Flows, slot: Slot) {
+        let Flow { peers: Neighbours { before, after }, rank, .. } = flows[slot];
+        if rank == Self::UNRANKED {
+            return;
+        }
+        if after != Slot::NONE {
+            flows[after].peers.before = before;
+        }
+        if before != Slot::NONE {
+            flows[before].peers.after = after;
+        } else {
+            self.fronts[rank] = after;
+            if after == Slot::NONE {
+                self.taken &= !(1 << rank);
+            }
+        }
+        flows[slot].rank = Self::UNRANKED;
+    }
+}
+
+fn place(index: usize) -> u32 {
+    u32::try_from(index).expect("slots are 32 bits wide, so there are no more flows")
+}
+
+const NOWHERE: u32 = u32::MAX;
