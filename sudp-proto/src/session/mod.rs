@@ -1,5 +1,6 @@
-//! (being written)
+//! A session: what client and server share, on messages alone.
 
 mod codel;
 mod queue;
 mod sched;
+mod window;

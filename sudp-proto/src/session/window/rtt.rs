@@ -1,0 +1,91 @@
+//! How long a round trip takes: smoothed, its spread, and the least the path allows.
+
+use super::MILLISECOND;
+
+/// Round trips of one link, in microseconds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RoundTrip {
+    smoothed: Option<Smoothed>,
+    least: Option<u64>,
+    /// When a sample last came near `least`.
+    seen: u64,
+    doubted: bool,
+    /// A clear sample far above `least`, which counts only when a second one agrees.
+    candidate: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Smoothed {
+    mean: u64,
+    deviation: u64,
+}
+
+impl RoundTrip {
+    /// Takes a sample; `clear` says that the path held no queue of ours when its batch was sent.
+    pub(super) fn on_sample(&mut self, at: u64, sample: u64, clear: bool) {
+        self.smooth(sample);
+        match self.least {
+            Some(least) if sample > least + least / 16 => {
+                if clear && self.is_stale(at) {
+                    self.replace(at, least, sample);
+                }
+            }
+            Some(least) => self.settle(at, least.min(sample)),
+            None => self.settle(at, sample),
+        }
+    }
+
+    /// Asks for the least round trip to be seen anew, because what it led to does not fit.
+    pub(super) fn doubt(&mut self) {
+        self.doubted = true;
+    }
+
+    /// Whether the least round trip has to be seen anew.
+    pub(super) fn is_stale(&self, at: u64) -> bool {
+        self.doubted || at.saturating_sub(self.seen) > LEAST_HOLDS
+    }
+
+    pub(super) fn smoothed(&self) -> Option<u64> {
+        self.smoothed.map(|smoothed| smoothed.mean)
+    }
+
+    pub(super) fn deviation(&self) -> Option<u64> {
+        self.smoothed.map(|smoothed| smoothed.deviation)
+    }
+
+    pub(super) fn least(&self) -> Option<u64> {
+        self.least
+    }
+
+    /// The mean and deviation of RFC 6298.
+    fn smooth(&mut self, sample: u64) {
+        let smoothed = match self.smoothed {
+            Some(Smoothed { mean, deviation }) => {
+                Smoothed { mean: (7 * mean + sample) / 8, deviation: (3 * deviation + mean.abs_diff(sample)) / 4 }
+            }
+            None => Smoothed { mean: sample, deviation: sample / 2 },
+        };
+        self.smoothed = Some(smoothed);
+    }
+
+    /// Takes over a larger least round trip, a surprising one only when seen twice: the first may
+    /// have met a retransmission below us, and a least round trip that is too long keeps a queue
+    /// which then hides the true one.
+    fn replace(&mut self, at: u64, least: u64, sample: u64) {
+        match self.candidate {
+            Some(candidate) => self.settle(at, candidate.min(sample)),
+            None if sample > least + least / 4 + 5 * MILLISECOND => self.candidate = Some(sample),
+            None => self.settle(at, sample),
+        }
+    }
+
+    fn settle(&mut self, at: u64, least: u64) {
+        self.least = Some(least);
+        self.seen = at;
+        self.doubted = false;
+        self.candidate = None;
+    }
+}
+
+/// How long the least round trip is believed without being seen, in microseconds.
+const LEAST_HOLDS: u64 = 10_000 * MILLISECOND;
