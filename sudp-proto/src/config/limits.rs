@@ -1,0 +1,282 @@
+//! Every cap in one place: what it is, what it defaults to, what it may be.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::ConfigError;
+
+/// Writes the table of caps out as a struct, its defaults and its checks, so that they cannot differ.
+macro_rules! limits {
+    ($($(#[$doc:meta])* $field:ident: $kind:ty = $default:expr, in $allowed:expr;)+) => {
+        /// What a session, its links and a server hold or wait at most.
+        ///
+        /// One value serves a client and a server; each reads what concerns it. Sizes are in bytes.
+        #[derive(Clone, Debug, Eq, PartialEq)]
+        pub struct Limits {
+            $($(#[$doc])* pub $field: $kind,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl Limits {
+            /// Checks each value by itself.
+            fn within(&self) -> Result<(), ConfigError> {
+                $(within(stringify!($field), self.$field, $allowed)?;)+
+                Ok(())
+            }
+
+            /// One set of limits for each end of each range, which is allowed, and for each step beyond, which is not.
+            #[cfg(test)]
+            fn edges() -> Vec<tests::Edge> {
+                let mut edges = Vec::new();
+                $(for (value, allowed) in tests::ends::<$kind>($allowed) {
+                    let limits = Self { $field: value, ..Self::default() };
+                    edges.push(tests::Edge { field: stringify!($field), limits, allowed });
+                })+
+                edges
+            }
+        }
+    };
+}
+
+limits! {
+    // What travels.
+
+    /// Largest datagram taken from or given to a socket. Default 65,507, which is all UDP over IPv4 can carry.
+    datagram: usize = 65_507, in 1..=65_507;
+    /// Largest WebSocket message and frame, either way. Default 66 KiB.
+    message: usize = 66 * KIB, in 2 * KIB..=MIB;
+    /// Fragments of under 256 bytes in one message; some proxies cut at 1 KiB, none cuts smaller. Default 16.
+    small_fragments: usize = 16, in 0..=1_024;
+    /// WebSocket pings answered per second; a link that sends more is ended. Default 10.
+    pings: u64 = 10, in 1..=1_000;
+
+    // What a session holds.
+
+    /// Links of a session at a time, as the client wishes. Default 1.
+    links: usize = 1, in 1..=8;
+    /// Live links a server holds of one session: the wished ones, and dials it has not yet seen lose. Default 8 + 3.
+    live_links: usize = 11, in 1..=16;
+    /// Bytes cut into batches and not yet resolved, per session and direction. Default 32 MiB.
+    unresolved: usize = 32 * MIB, in 128 * KIB..=1_024 * MIB;
+    /// Bytes queued and not yet cut, per session; at the cap the head of the fattest flow goes. Default 1 MiB.
+    queue: usize = MIB, in 128 * KIB..=64 * MIB;
+    /// Flows of a session at a time. Default 8,192.
+    flows: usize = 8_192, in 1..=65_536;
+    /// Tunnels of a session, reverse ones included. Default 256.
+    tunnels: usize = 256, in 1..=4_096;
+    /// Destinations of one flow; the least recently used one goes. Default 64.
+    destinations: usize = 64, in 1..=1_024;
+    /// Datagrams one flow holds while its name resolves or its socket is full; the oldest goes. Default 64.
+    hold: usize = 64, in 1..=4_096;
+    /// Bytes of those datagrams. Default 64 KiB, and never less than one datagram.
+    hold_bytes: usize = 64 * KIB, in 2 * KIB..=MIB;
+    /// Sources whose refused flows are remembered, per session. Default 1,024.
+    refusals: usize = 1_024, in 1..=65_536;
+
+    // How long a datagram is worth keeping.
+
+    /// Age at which a `reliable` datagram is dropped. Default 15 s: longer than to detect a cut and dial again.
+    reliable_age: Duration = secs(15), in secs(1)..=secs(600);
+    /// Age at which a `realtime` datagram is dropped. Default 200 ms.
+    realtime_age: Duration = millis(200), in millis(10)..=secs(10);
+
+    // How long a session and its flows live.
+
+    /// How long a session without links is kept. Default 60 s.
+    resume: Duration = secs(60), in secs(1)..=secs(3_600);
+    /// How long a session is kept whose client never spoke behind the welcome. Default 10 s.
+    provisional: Duration = secs(10), in secs(1)..=secs(60);
+    /// How long a flow may be idle. Default 180 s, and never under the 120 s that applications rely on.
+    idle: Duration = secs(180), in secs(120)..=secs(86_400);
+    /// How long a flow of one datagram and at most one answer may be idle. Default 30 s.
+    idle_one_shot: Duration = secs(30), in secs(1)..=secs(86_400);
+    /// Least time for which a refused flow is remembered; doubles with each refusal. Default 1 s.
+    refusal_min: Duration = secs(1), in millis(100)..=secs(60);
+    /// Most time for which a refused flow is remembered. Default 30 s.
+    refusal_max: Duration = secs(30), in secs(1)..=secs(600);
+
+    // How a link is judged.
+
+    /// Longest wait before a batch is acknowledged. Default 25 ms.
+    ack_delay: Duration = millis(25), in millis(0)..=secs(1);
+    /// How long after the last proof that a link works the next PING goes out, at most. Default 10 s.
+    heartbeat: Duration = secs(10), in secs(1)..=secs(60);
+    /// Least time without progress before a link is suspect. Default 0.5 s.
+    suspect_min: Duration = millis(500), in millis(100)..=secs(10);
+    /// Most time without progress before a link is suspect. Default 3 s.
+    suspect_max: Duration = secs(3), in millis(500)..=secs(30);
+    /// How long a link may be silent before it is ended. Default 25 s, under the 60 s of common proxies.
+    silence: Duration = secs(25), in secs(2)..=secs(300);
+    /// How long to wait for the other side's close frame. Default 3 s.
+    close_wait: Duration = secs(3), in millis(100)..=secs(30);
+
+    // How a link begins.
+
+    /// Request and answer heads. Default 16 KiB.
+    head: usize = 16 * KIB, in 2 * KIB..=64 * KIB;
+    /// Header lines in a head. Default 64.
+    head_lines: usize = 64, in 16..=256;
+    /// Time for all of a TLS handshake. Default 10 s.
+    tls_deadline: Duration = secs(10), in millis(500)..=secs(60);
+    /// Time for all of a head to arrive. Default 5 s.
+    head_deadline: Duration = secs(5), in millis(500)..=secs(60);
+    /// Time to decide on a claim. Default 5 s.
+    auth_deadline: Duration = secs(5), in millis(500)..=secs(60);
+
+    // What a server holds for all.
+
+    /// Connections that have not been admitted, in all. Default 256.
+    strangers: usize = 256, in 1..=65_536;
+    /// Connections that have not been admitted, per IPv4 address or IPv6 /64. Default 16.
+    strangers_per_source: usize = 16, in 1..=65_536;
+    /// Sessions of a server, with or without links. Default 16,384.
+    sessions: usize = 16_384, in 1..=1_048_576;
+    /// Sessions of a server that have no link at the moment. Default 4,096.
+    detached: usize = 4_096, in 1..=1_048_576;
+    /// Flows of all sessions of one user. Default 8,192.
+    flows_per_user: usize = 8_192, in 1..=1_048_576;
+    /// Flows of all sessions. Default 65,536.
+    flows_in_all: usize = 65_536, in 1..=1_048_576;
+    /// Bytes that all sessions hold together. Default 256 MiB; a program sets a quarter of its memory.
+    pool: usize = 256 * MIB, in MIB..=1_024 * 1_024 * MIB;
+    /// Bytes of the pool that each session gets however full it is. Default 128 KiB.
+    guaranteed: usize = 128 * KIB, in 0..=MIB;
+
+    // What one turn of the loop moves, so that no session starves another.
+
+    /// Datagrams per session and turn. Default 64.
+    turn: usize = 64, in 1..=4_096;
+    /// Bytes per session and turn. Default 64 KiB.
+    turn_bytes: usize = 64 * KIB, in 2 * KIB..=16 * MIB;
+}
+
+impl Limits {
+    /// Batch numbers a receiver remembers, so that nothing is delivered twice.
+    ///
+    /// Both sides count on the same number, so it belongs to the protocol and cannot be configured.
+    pub const WINDOW: u64 = 8_192;
+
+    /// Bytes of a message that are not the datagram, at most: the long form of one flow with a name of
+    /// 253 bytes, and acknowledgements for eight links.
+    pub const OVERHEAD: usize = 1_024;
+
+    /// Checks that every value is in its range and that they go together.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.within()?;
+        let message = self.message - Self::OVERHEAD;
+        at_most(("datagram", self.datagram), ("message", message), "a datagram and 1 KiB must fit into a message")?;
+        at_most(
+            ("datagram", self.datagram),
+            ("hold_bytes", self.hold_bytes),
+            "a flow must be able to hold a datagram",
+        )?;
+        at_most(("queue", self.queue), ("pool", self.pool), "a session's queue must fit into the pool")?;
+        at_most(
+            ("links", self.links),
+            ("live_links", self.live_links),
+            "a server must hold the links that are wished for",
+        )?;
+        at_most(
+            ("strangers_per_source", self.strangers_per_source),
+            ("strangers", self.strangers),
+            "one source is part of all",
+        )?;
+        at_most(("detached", self.detached), ("sessions", self.sessions), "detached sessions are part of all")?;
+        at_most(
+            ("flows_per_user", self.flows_per_user),
+            ("flows_in_all", self.flows_in_all),
+            "one user is part of all",
+        )?;
+        at_most(("idle_one_shot", self.idle_one_shot), ("idle", self.idle), "one-shot flows go first")?;
+        at_most(
+            ("refusal_min", self.refusal_min),
+            ("refusal_max", self.refusal_max),
+            "the least cannot be above the most",
+        )?;
+        at_most(
+            ("suspect_min", self.suspect_min),
+            ("suspect_max", self.suspect_max),
+            "the least cannot be above the most",
+        )?;
+        at_most(
+            ("heartbeat", self.heartbeat * 2),
+            ("silence", self.silence),
+            "two heartbeats must fit into the silence",
+        )?;
+        at_most(
+            ("suspect_max", self.suspect_max),
+            ("silence", self.silence),
+            "a link is suspected before it is ended",
+        )?;
+        at_most(("realtime_age", self.realtime_age), ("reliable_age", self.reliable_age), "realtime is the shorter age")
+    }
+}
+
+/// A value that can be compared with its range and shown to a person.
+trait Bound: Copy + PartialOrd {
+    /// As a person would write it.
+    fn show(self) -> impl fmt::Display;
+}
+
+impl Bound for Duration {
+    fn show(self) -> impl fmt::Display {
+        format!("{self:?}")
+    }
+}
+
+impl Bound for u64 {
+    fn show(self) -> impl fmt::Display {
+        self
+    }
+}
+
+impl Bound for usize {
+    fn show(self) -> impl fmt::Display {
+        self
+    }
+}
+
+fn within<T: Bound>(field: &'static str, value: T, allowed: RangeInclusive<T>) -> Result<(), ConfigError> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    let allowed = format!("{} to {}", allowed.start().show(), allowed.end().show());
+    Err(ConfigError::OutOfRange { field, value: value.show().to_string(), allowed })
+}
+
+fn at_most<T: Bound>(
+    (field, value): (&'static str, T),
+    (other, limit): (&'static str, T),
+    why: &'static str,
+) -> Result<(), ConfigError> {
+    if value <= limit {
+        return Ok(());
+    }
+    Err(ConfigError::Contradiction {
+        field,
+        value: value.show().to_string(),
+        other,
+        limit: limit.show().to_string(),
+        why,
+    })
+}
+
+const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+const KIB: usize = 1_024;
+const MIB: usize = 1_024 * KIB;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use super::*;
+
+#[test]
+fn defaults_are_valid() {
+    Limits::default().validate().unwrap();
+}
+
+#[test]
+fn every_cap_takes_the_ends_of_its_range_and_nothing_beyond() {
+    let edges = Limits::edges();
+    assert!(edges.len() > 150, "{}", edges.len());
+    for Edge { field, limits, allowed } in edges {
+        match limits.within() {
+            Ok(()) => assert!(allowed, "{field} is {limits:?}"),
+            Err(ConfigError::OutOfRange { field: named, value, allowed: range }) => {
+                assert!(!allowed, "{named} of {value} is refused but lies in {range}");
+                assert_eq!(named, field);
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn an_error_names_the_field_its_value_and_what_is_allowed() {
+    let error = Limits { idle: secs(119), ..Limits::default() }.validate().unwrap_err();
+    assert_eq!(error.to_string(), "idle is 119s; allowed is 120s to 86400s");
+    let error = Limits { links: 9, ..Limits::default() }.validate().unwrap_err();
+    assert_eq!(error.to_string(), "links is 9; allowed is 1 to 8");
+}
+
+#[test]
+fn values_that_do_not_go_together_are_refused() {
+    let base = Limits::default;
+    let cases: [(&str, &str, Limits); 13] = [
+        ("datagram", "message", Limits { message: 65_507 + Limits::OVERHEAD - 1, ..base() }),
+        ("datagram", "hold_bytes", Limits { hold_bytes: 65_506, ..base() }),
+        ("queue", "pool", Limits { pool: MIB, queue: MIB + 1, ..base() }),
+        ("links", "live_links", Limits { links: 2, live_links: 1, ..base() }),
+        ("strangers_per_source", "strangers", Limits { strangers: 15, ..base() }),
+        ("detached", "sessions", Limits { sessions: 4_095, ..base() }),
+        ("flows_per_user", "flows_in_all", Limits { flows_in_all: 8_191, ..base() }),
+        ("idle_one_shot", "idle", Limits { idle_one_shot: secs(181), ..base() }),
+        ("refusal_min", "refusal_max", Limits { refusal_min: secs(31), ..base() }),
+        ("suspect_min", "suspect_max", Limits { suspect_min: millis(3_001), ..base() }),
+        ("heartbeat", "silence", Limits { silence: millis(19_999), ..base() }),
+        ("suspect_max", "silence", Limits { heartbeat: secs(1), silence: millis(2_999), ..base() }),
+        ("realtime_age", "reliable_age", Limits { realtime_age: millis(1_001), reliable_age: secs(1), ..base() }),
+    ];
+    for (first, second, limits) in cases {
+        match limits.validate() {
+            Err(ConfigError::Contradiction { field, other, .. }) => assert_eq!((field, other), (first, second)),
+            outcome => panic!("{first} against {second}: {outcome:?}"),
+        }
+    }
+}
+
+/// Limits with one value at or beyond an end of its range.
+pub(super) struct Edge {
+    pub(super) field: &'static str,
+    pub(super) limits: Limits,
+    pub(super) allowed: bool,
+}
+
+/// The ends of a range, which it allows, and the nearest values beyond them.
+pub(super) fn ends<T: Step>(range: RangeInclusive<T>) -> Vec<(T, bool)> {
+    let (start, end) = (*range.start(), *range.end());
+    let beyond = [start.down(), end.up()].into_iter().flatten().map(|value| (value, false));
+    [(start, true), (end, true)].into_iter().chain(beyond).collect()
+}
+
+pub(super) trait Step: Copy {
+    fn down(self) -> Option<Self>;
+    fn up(self) -> Option<Self>;
+}
+
+impl Step for Duration {
+    fn down(self) -> Option<Self> {
+        self.checked_sub(Self::from_nanos(1))
+    }
+    fn up(self) -> Option<Self> {
+        self.checked_add(Self::from_nanos(1))
+    }
+}
+
+impl Step for u64 {
+    fn down(self) -> Option<Self> {
+        self.checked_sub(1)
+    }
+    fn up(self) -> Option<Self> {
+        self.checked_add(1)
+    }
+}
+
+impl Step for usize {
+    fn down(self) -> Option<Self> {
+        self.checked_sub(1)
+    }
+    fn up(self) -> Option<Self> {
+        self.checked_add(1)
+    }
+}
