@@ -15,6 +15,7 @@ pub mod config;
 pub mod driver;
 pub mod error;
 pub mod event;
+pub mod heartbeat;
 #[cfg(feature = "link")]
 pub mod link;
 pub mod rng;
@@ -22,6 +23,8 @@ pub mod rng;
 pub mod server;
 pub mod session;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 
 pub use rng::{Rng, Seed};

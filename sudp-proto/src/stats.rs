@@ -144,6 +144,52 @@ impl AddAssign for QueueDelay {
     }
 }
 
+/// What a session has done so far. Datagrams, unless a name says otherwise.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Taken from applications and sockets.
+    pub accepted: u64,
+    /// Known to have been processed by the remote.
+    pub acknowledged: u64,
+    /// Dropped on the way out, by reason.
+    pub dropped_out: Drops,
+    /// Sent in a session that was lost, and dropped: nobody knows whether they arrived.
+    pub in_doubt: u64,
+    /// Taken from the remote.
+    pub processed: u64,
+    /// Given to applications and sockets.
+    pub delivered: u64,
+    /// Dropped on the way in, by reason.
+    pub dropped_in: Drops,
+    /// Payload bytes accepted.
+    pub bytes_out: u64,
+    /// Payload bytes delivered.
+    pub bytes_in: u64,
+    /// Batches sent, copies and repeats included.
+    pub batches_out: u64,
+    /// Batches that were sent on one more link, as copy or repeat.
+    pub batches_resent: u64,
+    /// Batches received, duplicates included.
+    pub batches_in: u64,
+    /// Batches received that had been processed before.
+    pub duplicates: u64,
+    /// Messages sent.
+    pub messages_out: u64,
+    /// Messages received.
+    pub messages_in: u64,
+    /// Links that carried the session so far.
+    pub links: u64,
+    /// Links that ended.
+    pub links_ended: u64,
+    /// Times a link became suspect.
+    pub suspicions: u64,
+    /// Links ended because the remote broke the protocol on them.
+    pub violations: u64,
+    /// Events that nobody asked for in time.
+    pub events_lost: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,307 @@
 //! A session: what client and server share, on messages alone.
+//!
+//! Links attach and detach; messages go in by [`Session::handle_message`] and come out by
+//! [`Session::poll_message`]; datagrams go in by [`Session::handle_datagram`] and
+//! [`Session::send`] and come out through flows with an inbox. Everything a session needs done
+//! outside itself is a [`Need`]; everything worth knowing is an [`Event`].
+//!
+//! One call in, then drain everything: needs, ready flows, messages of every link with room, events.
+//! Then wait until [`Session::poll_timeout`].
 
+mod activity;
 mod codel;
+mod datagrams;
+mod drain;
+mod ending;
+mod flow;
+mod flows;
+mod hello;
+mod input;
+mod links;
+mod loss;
+mod open;
+mod output;
 mod queue;
+mod recv;
 mod sched;
+mod send;
+mod timeouts;
+mod tunnels;
 mod window;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::access::{Grant, Lease, Limiter, Own, Pool};
+use crate::config::Limits;
+use crate::event::Event;
+use crate::rng::{Rng, Seed};
+use crate::stats::Counters;
+use crate::wire::{Code, Control, FlowId, Ordinal, Parameters, SessionId, TunnelId};
+
+pub use activity::Deadline;
+pub use datagrams::SendError;
+pub use flow::{Books, Inbound, Treatment};
+pub use hello::{AttachError, Identity};
+pub use output::Message;
+pub use tunnels::{InDoubt, Tunnel, TunnelError, Way};
+
+use activity::Activity;
+use drain::Drain;
+use flows::Flows;
+use links::Links;
+use queue::Queues;
+use recv::{Lateness, Seen};
+use send::Unresolved;
+use tunnels::Tunnels;
+
+/// Which half of a session this is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// Dials, and opens flows with odd ids.
+    Client,
+    /// Accepts, and opens flows with even ids.
+    Server,
+}
+
+/// One half of a session.
+#[derive(Debug)]
+pub struct Session {
+    role: Role,
+    limits: Limits,
+    /// What the clocks on the wire count from.
+    start: Instant,
+    phase: Phase,
+    /// Since when there is no link, once there was one.
+    detached: Option<Instant>,
+    id: Option<SessionId>,
+    secret: Option<[u8; 32]>,
+    identity: Identity,
+    /// What the remote can take.
+    remote: Parameters,
+    access: Option<Access>,
+    links: Links,
+    /// Where the next link's window starts.
+    first_window: usize,
+    unresolved: Unresolved,
+    queues: Queues,
+    seen: Seen,
+    late: Lateness,
+    flows: Flows,
+    tunnels: Tunnels,
+    /// Controls that wait to be cut into a batch.
+    controls: VecDeque<Control>,
+    /// Unknown flows that were answered lately.
+    unknown: VecDeque<(FlowId, Instant)>,
+    drain: Drain,
+    activity: Activity,
+    /// The largest message the remote ever acknowledged on this path, and the largest we still send.
+    proven_size: usize,
+    frame_limit: Option<usize>,
+    memory: Lease,
+    limiter: Limiter,
+    rng: Rng,
+    events: VecDeque<Event>,
+    needs: VecDeque<Need>,
+    counters: Counters,
+    scratch: output::Scratch,
+    records: Vec<input::Taken>,
+}
+
+/// The life of a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// No welcome has come yet.
+    Fresh,
+    /// A new session that the client may not know of yet (server only).
+    Provisional,
+    /// The session stands; links come and go.
+    Established,
+    /// Over: it emits nothing and takes nothing.
+    Closed(Code),
+}
+
+/// What the far side of a session may do for its remote.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// What the principal may do.
+    pub grant: Grant,
+    /// What belongs to the server itself.
+    pub own: Arc<Own>,
+}
+
+/// Something the session needs done outside itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Need {
+    /// Open a socket for a flow; answer with [`Session::handle_socket`].
+    Socket {
+        /// For which flow.
+        flow: FlowId,
+        /// The first destination, which tells the family.
+        to: SocketAddr,
+    },
+    /// Look a name up; answer with [`Session::handle_resolved`].
+    Resolve {
+        /// For which flow.
+        flow: FlowId,
+        /// The name.
+        name: Box<str>,
+        /// The port that goes with it.
+        port: u16,
+    },
+    /// Close a flow's socket.
+    CloseSocket(FlowId),
+    /// Listen for a reverse tunnel; answer with [`Session::handle_listening`].
+    Listen {
+        /// For which tunnel.
+        tunnel: TunnelId,
+        /// Where.
+        at: SocketAddr,
+    },
+    /// Stop listening for a reverse tunnel.
+    Unlisten(TunnelId),
+}
+
+/// What a session is made with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Every cap.
+    pub limits: Limits,
+    /// Who the client is; the server learns it from the hello.
+    pub identity: Identity,
+    /// What the remote may have done for it; a client leaves it out, and then only its own tunnels count.
+    pub access: Option<Access>,
+    /// Where its memory comes from.
+    pub pool: Pool,
+    /// Where its randomness comes from.
+    pub seed: Seed,
+}
+
+impl Session {
+    /// A session that has no link yet.
+    pub fn new(now: Instant, role: Role, setup: Setup) -> Self {
+        let Setup { limits, identity, access, pool, seed } = setup;
+        let mut rng = Rng::new(&seed);
+        let first = match role {
+            Role::Client => 1,
+            Role::Server => 2,
+        };
+        let rates = access.as_ref().map(|access| access.grant.rates).unwrap_or_default();
+        Self {
+            role,
+            start: now,
+            phase: Phase::Fresh,
+            detached: None,
+            id: None,
+            secret: None,
+            identity,
+            remote: Parameters::default(),
+            access,
+            links: Links::new(),
+            first_window: window::START_SIZE,
+            unresolved: Unresolved::new(),
+            queues: Queues::new(now, queue::QueueLimits::new(&limits)),
+            seen: Seen::new(),
+            late: Lateness::default(),
+            flows: Flows::new(first, rng.u64()),
+            tunnels: Tunnels::default(),
+            controls: VecDeque::new(),
+            unknown: VecDeque::new(),
+            drain: Drain::default(),
+            activity: Activity::new(now),
+            proven_size: 0,
+            frame_limit: None,
+            memory: pool.lease(),
+            limiter: Limiter::new(rates),
+            rng,
+            events: VecDeque::new(),
+            needs: VecDeque::new(),
+            counters: Counters::default(),
+            scratch: output::Scratch::default(),
+            records: Vec::new(),
+            limits,
+        }
+    }
+
+    /// Takes one event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Takes one need.
+    pub fn poll_need(&mut self) -> Option<Need> {
+        self.needs.pop_front()
+    }
+
+    /// Where it stands in its life.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Which half it is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Its name, once there is one.
+    pub fn id(&self) -> Option<SessionId> {
+        self.id
+    }
+
+    /// The caps it was made with.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The links that carry it, oldest first.
+    pub fn links(&self) -> impl Iterator<Item = Ordinal> + '_ {
+        self.links.live.iter().map(|link| link.ordinal)
+    }
+
+    /// Whether a link that carries it makes progress, as far as is known.
+    pub fn healthy(&self) -> bool {
+        self.links.live.iter().any(|link| link.suspect.is_none())
+    }
+
+    /// In how many bytes a WebSocket frame of this path must be cut; none is no limit.
+    pub fn frame_limit(&self) -> Option<usize> {
+        self.frame_limit
+    }
+
+    /// What it has done so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The books of one flow.
+    pub fn books(&self, flow: FlowId) -> Option<Books> {
+        self.flows.get(flow).map(|flow| flow.books)
+    }
+
+    /// The flows there are.
+    pub fn flows(&self) -> impl Iterator<Item = FlowId> + '_ {
+        self.flows.iter().map(|(_, flow)| flow.id())
+    }
+
+    fn closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed(_))
+    }
+
+    fn event(&mut self, event: Event) {
+        // Events are few, but a caller that never asks must not cost memory without bound.
+        if self.events.len() < EVENTS {
+            self.events.push_back(event);
+        } else {
+            self.counters.events_lost += 1;
+        }
+    }
+}
+
+/// Events kept for a caller that does not ask.
+const EVENTS: usize = 4_096;
+
+#[cfg(test)]
+mod tests;

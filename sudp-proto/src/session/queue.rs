@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use self::arena::{Arena, Head};
 use super::codel::CodelParams;
 use super::sched::{Flows, Ranks, Sched};
+use crate::config::Limits;
 use crate::stats::{DropReason, QueueDelay};
 use crate::wire::Class;
 
@@ -52,6 +53,19 @@ pub(crate) struct QueueLimits {
     pub(crate) reliable: Patience,
     /// For realtime flows.
     pub(crate) realtime: Patience,
+}
+
+impl QueueLimits {
+    /// The part of a session's limits that bounds its queues.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let default = Self::default();
+        Self {
+            bytes: limits.queue,
+            reliable: Patience { age: limits.reliable_age, ..default.reliable },
+            realtime: Patience { age: limits.realtime_age, ..default.realtime },
+            ..default
+        }
+    }
 }
 
 /// How long the datagrams of a class may wait.
@@ -498,4 +512,3 @@ fn nanos(time: Duration) -> u64 {
 const CLASSES: [Class; 2] = [Class::Reliable, Class::Realtime];
 const LOOK: u64 = 1_000_000_000;
 const MOST_BYTES: usize = 1 << 30;
-

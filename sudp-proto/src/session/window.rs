@@ -343,7 +343,8 @@ const SECOND: u64 = 1_000_000;
 const MILLISECOND: u64 = 1_000;
 
 /// The window of the first link to a server.
-const START: u64 = 64 << 10;
+pub(crate) const START_SIZE: usize = 64 << 10;
+const START: u64 = START_SIZE as u64;
 const SMALLEST: u64 = 4 << 10;
 const LARGEST: u64 = 32 << 20;
 const SMALLEST_BATCH: u64 = 1_400;

@@ -1,0 +1,103 @@
+//! Ending a session in peace: nothing new is cut, everything under way is settled, then both say so.
+
+use std::time::{Duration, Instant};
+
+use super::{Role, Session};
+use crate::event::Event;
+use crate::wire::{Code, Frame, GoAway, GoAwayReason};
+
+/// Where a session stands in its drain.
+#[derive(Debug, Default)]
+pub(crate) struct Drain {
+    /// Why, once either side has asked for it.
+    reason: Option<GoAwayReason>,
+    /// We asked.
+    ours: bool,
+    settled_here: bool,
+    settled_there: bool,
+}
+
+impl Drain {
+    /// Whether no datagram is cut any more.
+    pub(crate) fn holds_data(&self) -> bool {
+        self.reason.is_some()
+    }
+}
+
+impl Session {
+    /// Begins to end the session: both sides stop cutting datagrams, and the session closes when
+    /// nothing is unresolved on either. Links may still come and go.
+    pub fn drain(&mut self, now: Instant, reason: GoAwayReason, after: Duration) {
+        if self.closed() || self.drain.ours {
+            return;
+        }
+        self.drain.ours = true;
+        self.drain.reason.get_or_insert(reason);
+        self.say(Frame::GoAway(GoAway { reason, after }));
+        self.settle_drain(now);
+    }
+
+    /// Whether the session is on its way out.
+    pub fn draining(&self) -> bool {
+        self.drain.holds_data()
+    }
+
+    pub(crate) fn handle_go_away(&mut self, now: Instant, go_away: GoAway) {
+        self.event(Event::GoAway(go_away));
+        match go_away.reason {
+            GoAwayReason::Drain | GoAwayReason::Shutdown | GoAwayReason::Moved | GoAwayReason::Revoked => {
+                self.drain.reason.get_or_insert(go_away.reason);
+                self.settle_drain(now);
+            }
+            GoAwayReason::Rebalance | GoAwayReason::Other(_) => {}
+        }
+    }
+
+    pub(crate) fn handle_settled(&mut self, now: Instant) {
+        self.drain.settled_there = true;
+        self.settle_drain(now);
+    }
+
+    /// Says SETTLED once nothing is unresolved, and closes once both have said it.
+    pub(crate) fn settle_drain(&mut self, now: Instant) {
+        if !self.drain.holds_data() || self.closed() {
+            return;
+        }
+        if !self.drain.settled_here && self.unresolved.is_empty() && self.controls.is_empty() {
+            self.drain.settled_here = true;
+            self.say(Frame::Settled);
+        }
+        // The side that asked closes; were the CLOSE lost, the other ends by its own deadline, and nothing is lost with it.
+        if self.drain.settled_here && self.drain.settled_there && self.drain.ours {
+            let code = match self.role {
+                Role::Client => Code::Done,
+                Role::Server => Code::GoingAway,
+            };
+            self.end_session(now, code, false);
+        }
+    }
+
+    /// Says again, on a link that has just become live, what the remote may have missed.
+    pub(crate) fn tell_drain(&mut self) {
+        if self.drain.ours
+            && let Some(reason) = self.drain.reason
+        {
+            self.say_last(Frame::GoAway(GoAway { reason, after: Duration::ZERO }));
+        }
+        if self.drain.settled_here {
+            self.say_last(Frame::Settled);
+        }
+    }
+
+    fn say(&mut self, frame: Frame) {
+        for link in &mut self.links.live {
+            link.frames.push_back(frame.clone());
+        }
+    }
+
+    fn say_last(&mut self, frame: Frame) {
+        if let Some(link) = self.links.live.last_mut() {
+            link.frames.push_back(frame);
+        }
+    }
+}

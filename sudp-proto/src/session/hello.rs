@@ -1,0 +1,236 @@
+//! How links attach: hellos and welcomes, ordinals used and burnt.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::links::{Ended, Live};
+use super::{Phase, Role, Session};
+use crate::event::{Event, LinkLoss};
+use crate::wire::{
+    Attach, Code, FinalCount, Frame, Hello, LinkDown, MAX_ALIVE, MAX_ENDED, Ordinal, Parameters, SessionId, Welcome,
+};
+
+/// Who a client is, and which of its lives this is.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Identity {
+    /// A stable name, unique per principal; at most 64 bytes, may be empty.
+    pub client: String,
+    /// When the process started, and which of its sessions this is; later is newer.
+    pub incarnation: (u64, u64),
+}
+
+/// Why a welcome was not taken. The link it came on is of no use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The dial was given up, or the link ended, before the welcome came.
+    #[error("link {} was given up before its welcome came", .0.0)]
+    Fenced(Ordinal),
+    /// Another dial made the session already.
+    #[error("the welcome is for another session")]
+    OtherSession,
+    /// The welcome contradicts what was agreed.
+    #[error("the welcome contradicts the session ({0:?})")]
+    Contradiction(Code),
+    /// The session is over.
+    #[error("the session is closed")]
+    Closed,
+}
+
+impl Session {
+    /// Draws a fresh ordinal and writes the hello for a dial: one step, so that no count in it is stale.
+    ///
+    /// None when the session cannot be joined or made now: it is closed, or so many links are open or
+    /// ended that a hello cannot list them.
+    pub fn hello(&mut self, _now: Instant) -> Option<Hello> {
+        if self.closed() || self.role == Role::Server {
+            return None;
+        }
+        let attach = match (self.id, self.secret) {
+            (Some(session), Some(_)) => Some(self.attachment(session)?),
+            (None, _) | (_, None) => None,
+        };
+        let ordinal = if attach.is_some() { Ordinal(self.links.ordinals.top.max(1) + 1) } else { Ordinal::FIRST };
+        self.links.ordinals.burn(ordinal);
+        if attach.is_some() {
+            self.links.dialling.insert(ordinal);
+        }
+        let mut hello = Hello {
+            ordinal,
+            client: self.identity.client.clone(),
+            incarnation: self.identity.incarnation,
+            attach,
+            parameters: self.parameters(),
+        };
+        if let Some(secret) = &self.secret {
+            hello.seal(secret);
+        }
+        Some(hello)
+    }
+
+    /// Takes the welcome that answers a hello; the link of its ordinal is live from here on.
+    pub fn welcome(&mut self, now: Instant, welcome: &Welcome) -> Result<(), AttachError> {
+        if self.closed() {
+            return Err(AttachError::Closed);
+        }
+        let ordinal = welcome.ordinal;
+        match self.id {
+            None => {
+                let Some(secret) = welcome.secret else { return Err(AttachError::Contradiction(Code::Malformed)) };
+                self.begin(welcome.session, secret);
+            }
+            Some(id) if id != welcome.session => return Err(AttachError::OtherSession),
+            Some(_) => {
+                if !self.links.dialling.remove(&ordinal) {
+                    return Err(AttachError::Fenced(ordinal));
+                }
+            }
+        }
+        self.remote = welcome.parameters;
+        if self.learn(now, &welcome.ended).is_err() {
+            return Err(AttachError::Contradiction(Code::Count));
+        }
+        self.link_up(now, ordinal);
+        if let Some(link) = self.links.get_mut(ordinal) {
+            // The welcome proves that our hello was read; the server waits for proof that we read it.
+            link.proven = true;
+            let number = link.beat.ping(now);
+            link.frames.push_back(Frame::Ping(number));
+        }
+        self.tell_final_counts(now, ordinal);
+        self.confirm(ordinal, &welcome.ended);
+        Ok(())
+    }
+
+    /// Takes a hello whose proof was checked; the link of its ordinal is live from here on. A refused
+    /// hello changes nothing.
+    pub fn accept(&mut self, now: Instant, hello: &Hello) -> Result<Vec<FinalCount>, Code> {
+        if let Phase::Closed(code) = self.phase {
+            return Err(code);
+        }
+        let ordinal = hello.ordinal;
+        if !self.links.ordinals.fresh(ordinal) {
+            return Err(Code::OrdinalBurnt);
+        }
+        let alive = hello.attach.as_ref().map_or(&[][..], |attach| &attach.alive);
+        let staying = self.links.live.iter().filter(|link| link.ordinal > ordinal || alive.contains(&link.ordinal));
+        if staying.count() >= self.limits.live_links {
+            return Err(Code::Full);
+        }
+        self.remote = hello.parameters;
+        self.links.ordinals.burn(ordinal);
+        self.links.ordinals.burn_below(ordinal, alive);
+        if let Some(attach) = &hello.attach {
+            self.end_unlisted(now, ordinal, attach)?;
+        }
+        if self.phase == Phase::Fresh {
+            self.phase = Phase::Provisional;
+        }
+        self.link_up(now, ordinal);
+        Ok(self.links.final_counts().take(MAX_ENDED).collect())
+    }
+
+    /// Makes this a session with a name and a secret, on the server.
+    pub fn found(&mut self, id: SessionId, secret: [u8; 32]) {
+        self.id = Some(id);
+        self.secret = Some(secret);
+    }
+
+    /// What this side can take.
+    pub fn parameters(&self) -> Parameters {
+        Parameters {
+            message: self.limits.message as u64,
+            flows: self.limits.flows as u64,
+            links: self.limits.links as u64,
+            ack_delay: self.limits.ack_delay,
+            resume: self.limits.resume,
+        }
+    }
+
+    /// The bytes of a welcome, to be sent as a message of its own before anything else on the link.
+    pub fn welcome_frame(welcome: &Welcome) -> Vec<u8> {
+        let mut body = Vec::new();
+        welcome.emit(&mut body);
+        let mut out = Vec::new();
+        Frame::Welcome(Bytes::from(body)).emit(&mut out);
+        out
+    }
+
+    fn begin(&mut self, id: SessionId, secret: [u8; 32]) {
+        self.id = Some(id);
+        self.secret = Some(secret);
+        self.phase = Phase::Established;
+        self.event(Event::Started { session: id });
+    }
+
+    /// What a hello says of the session's other links.
+    fn attachment(&self, session: SessionId) -> Option<Attach> {
+        let mut counts: Vec<FinalCount> = self.links.final_counts().filter(|count| count.count > 0).collect();
+        let live = self.links.live.iter().map(|link| link.ordinal);
+        let mut alive: Vec<Ordinal> = live.chain(self.links.dialling.iter().copied()).collect();
+        // What does not fit is called alive: nothing is then concluded from its absence, and its
+        // count follows on the link itself.
+        alive.extend(counts.drain(counts.len().min(MAX_ENDED)..).map(|count| count.ordinal));
+        alive.sort_unstable();
+        (alive.len() <= MAX_ALIVE).then_some(Attach { session, alive, ended: counts, proof: [0; 32] })
+    }
+
+    /// Ends what a hello no longer lists. Absence says that the client processed nothing, unless it gave
+    /// a count, now or before.
+    fn end_unlisted(&mut self, now: Instant, ordinal: Ordinal, attach: &Attach) -> Result<(), Code> {
+        let gone = |other: Ordinal| other < ordinal && !attach.alive.contains(&other);
+        let live: Vec<Ordinal> = self.links.live.iter().map(|link| link.ordinal).filter(|other| gone(*other)).collect();
+        for other in live {
+            self.end_link(now, other, LinkLoss::Fenced);
+        }
+        self.learn(now, &attach.ended)?;
+        let silent = self.links.ended.iter().filter(|(other, ended)| gone(**other) && ended.theirs.is_none());
+        let silent: Vec<Ordinal> = silent.map(|(other, _)| *other).collect();
+        for other in silent {
+            self.final_count(now, other, 0).ok_or(Code::Count)?;
+        }
+        Ok(())
+    }
+
+    /// Takes final counts, and whether ours are known there.
+    fn learn(&mut self, now: Instant, counts: &[FinalCount]) -> Result<(), Code> {
+        for told in counts {
+            if self.links.index(told.ordinal).is_some() || self.links.dialling.contains(&told.ordinal) {
+                self.detach(now, told.ordinal, LinkLoss::Fenced);
+            }
+            if self.links.never_seen(told.ordinal) {
+                self.links.ordinals.burn(told.ordinal);
+                self.links.ended.insert(told.ordinal, Ended::unused());
+            }
+            self.final_count(now, told.ordinal, told.count).ok_or(Code::Count)?;
+            if let Some(ended) = self.links.ended.get_mut(&told.ordinal) {
+                ended.told |= told.known;
+            }
+            self.links.forget(told.ordinal);
+        }
+        Ok(())
+    }
+
+    /// Says that the counts of a welcome have arrived, so that the server may forget those links.
+    fn confirm(&mut self, on: Ordinal, counts: &[FinalCount]) {
+        let Some(link) = self.links.get_mut(on) else { return };
+        let known = |told: &FinalCount| LinkDown { ordinal: told.ordinal, count: None, known: true };
+        link.frames.extend(counts.iter().map(known).map(Frame::LinkDown));
+    }
+
+    fn link_up(&mut self, now: Instant, ordinal: Ordinal) {
+        let Some(lane) = self.links.free_lane() else { return };
+        self.activity.moment(now, &self.links);
+        self.links.live.push(Live::new(now, ordinal, lane, self.first_window));
+        self.detached = None;
+        self.counters.links += 1;
+        self.event(Event::LinkUp { ordinal });
+        self.tell_drain();
+        let unplaced: Vec<_> =
+            self.unresolved.iter().filter(|(_, batch)| batch.copies > 1).map(|(number, _)| number).collect();
+        for number in unplaced {
+            self.place_copies(number, None);
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The choke point: what the remote opens, where it may go, and what becomes of the rest.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::flow::{Direction, Flow, Inbound, Place, PlaceState};
+use super::queue::Slot;
+use super::{Access, Need, Role, Session};
+use crate::access::{Admit, Destination, Limiter};
+use crate::event::Event;
+use crate::stats::DropReason;
+use crate::wire::{Address, Closed, Code, Control, FlowClose, FlowId, Host, Open, Record};
+
+impl Session {
+    pub(crate) fn handle_control(&mut self, now: Instant, control: Control) {
+        match control {
+            Control::Bind(bind) => self.handle_bind(now, bind),
+            Control::Bound(bound) => self.handle_bound(bound),
+            Control::Close(close) => self.handle_flow_close(now, close),
+            Control::Closed(closed) => self.handle_closed(now, closed),
+            Control::Open(open) => self.handle_open(now, *open),
+            Control::Skipped => {}
+            Control::Unbind(tunnel) => self.handle_unbind(now, tunnel),
+        }
+    }
+
+    /// Answers [`Need::Socket`].
+    pub fn handle_socket(&mut self, now: Instant, flow: FlowId, outcome: Result<(), Code>) {
+        let Some(slot) = self.flows.slot(flow) else { return };
+        if let Err(code) = outcome {
+            if let Some(flow) = self.flows.at_mut(slot) {
+                flow.socket = false;
+            }
+            self.refuse_flow(now, slot, code);
+        }
+    }
+
+    /// Answers [`Need::Resolve`]. Every answer is judged; the first that is allowed is used.
+    pub fn handle_resolved(&mut self, now: Instant, flow: FlowId, name: &str, port: u16, answers: &[SocketAddr]) {
+        let Some(slot) = self.flows.slot(flow) else { return };
+        let asked = |place: &Place| {
+            place.state == PlaceState::Finding && place.address.port == port && is_name(&place.address, name)
+        };
+        let allowed = answers.iter().take(ANSWERS).find(|at| self.judge(now, Some(name), **at));
+        let state = match allowed {
+            Some(at) => PlaceState::At(SocketAddr::new(at.ip(), port)),
+            None if answers.is_empty() => PlaceState::Denied(DropReason::Unreachable),
+            None => PlaceState::Denied(DropReason::Denied),
+        };
+        let Some(flow) = self.flows.at_mut(slot) else { return };
+        let Some(index) = flow.places.iter().position(asked) else { return };
+        flow.places[index].state = state;
+        self.settle_place(now, slot, index);
+    }
+
+    /// Takes a new snapshot of what may be done, and looks at everything that is open again.
+    pub fn regrant(&mut self, now: Instant, access: Access) {
+        if self.closed() {
+            return;
+        }
+        self.access = Some(access);
+        for slot in self.flows.slots() {
+            let Some(flow) = self.flows.at(slot).filter(|flow| !flow.ours) else { continue };
+            let places = flow.places.clone();
+            for (index, place) in places.iter().enumerate() {
+                let PlaceState::At(at) = place.state else { continue };
+                let name = match &place.address.host {
+                    Host::Name(name) => Some(&**name),
+                    Host::Ip(_) => None,
+                };
+                if !self.judge(now, name, at) {
+                    self.deny_place(now, slot, index, DropReason::Denied);
+                }
+            }
+        }
+        self.recheck_listeners(now);
+    }
+
+    /// Takes one datagram for a flow that the remote sends on.
+    pub(crate) fn deliver(&mut self, now: Instant, slot: Slot, record: Record) {
+        let bytes = record.payload.len();
+        let Some(flow) = self.flows.at_mut(slot) else { return };
+        if flow.stopped || flow.ended {
+            return self.refuse_datagram(slot, DropReason::Closed);
+        }
+        if flow.ours {
+            // An answer: only an address can be named, since names are for those who resolve them.
+            let address = record.address.as_ref().and_then(|address| match address.host {
+                Host::Ip(ip) => Some(SocketAddr::new(ip, address.port)),
+                Host::Name(_) => None,
+            });
+            flow.inbox.push(Inbound { at: now, address, payload: record.payload });
+            return self.hold(slot);
+        }
+        if self.limiter.admit(now, bytes) != Admit::Yes || flow.limiter.admit(now, bytes) != Admit::Yes {
+            return self.refuse_datagram(slot, DropReason::Rate);
+        }
+        let index = match record.address {
+            Some(address) => self.place(now, slot, address),
+            None => 0,
+        };
+        let Some(flow) = self.flows.at_mut(slot) else { return };
+        let used = flow.books.processed;
+        let Some(place) = flow.places.get_mut(index) else { return self.refuse_datagram(slot, DropReason::Denied) };
+        place.used = used;
+        match place.state {
+            PlaceState::At(at) => flow.inbox.push(Inbound { at: now, address: Some(at), payload: record.payload }),
+            PlaceState::Finding => {
+                let address = place.address.clone();
+                flow.inbox.push_finding(address, Inbound { at: now, address: None, payload: record.payload });
+            }
+            PlaceState::Denied(reason) => return self.refuse_datagram(slot, reason),
+        }
+        self.hold(slot);
+    }
+
+    /// Refuses a flow of the remote, or ends it by policy: it is told, and its id stays closed until it answers.
+    pub(crate) fn refuse_flow(&mut self, now: Instant, slot: Slot, code: Code) {
+        let Some(flow) = self.flows.at_mut(slot) else { return };
+        if flow.stopped {
+            return;
+        }
+        flow.stopped = true;
+        let left = flow.empty_inbox(reason_of(code));
+        let (id, socket) = (flow.id(), std::mem::take(&mut flow.socket));
+        self.counters.dropped_in.add(reason_of(code), left);
+        if socket {
+            self.needs.push_back(Need::CloseSocket(id));
+        }
+        self.control(Control::Closed(Closed { flow: id, code }));
+        self.drop_queue(slot, DropReason::Closed);
+        self.begin_close(now, slot, code);
+    }
+
+    fn handle_open(&mut self, now: Instant, open: Open) {
+        if self.flows.slot(open.flow).is_some() {
+            return;
+        }
+        if self.flows.len() >= self.limits.flows * 2 {
+            // Refused flows hold a place until the remote has answered; one that never answers is no friend.
+            return self.fail(now, Code::Limit);
+        }
+        let crowded = self.flows.len() >= self.limits.flows;
+        let (id, tunnel) = (open.flow, open.tunnel);
+        let refusal = if crowded { Some(Code::Full) } else { self.refusal(&open) };
+        let destination = match self.role {
+            Role::Client => self.tunnels.target(tunnel),
+            Role::Server => open.destination.clone(),
+        };
+        let rates = self.access.as_ref().map(|access| access.grant.flow_rates).unwrap_or_default();
+        let look = now + open.idle.saturating_mul(2).min(LONGEST_IDLE);
+        let slot = self.flows.insert(Flow::new(now, open, false, Limiter::new(rates)), None, look);
+        self.event(Event::FlowOpened { flow: id, tunnel, by_remote: true });
+        match (refusal, destination) {
+            (Some(code), _) => self.refuse_flow(now, slot, code),
+            (None, Some(destination)) => {
+                self.place(now, slot, destination);
+            }
+            (None, None) => self.refuse_flow(now, slot, Code::Denied),
+        }
+    }
+
+    /// What about an OPEN is refused whatever its destination.
+    fn refusal(&self, open: &Open) -> Option<Code> {
+        if open.kind != 0 {
+            return Some(Code::Unknown);
+        }
+        match (&self.access, self.role) {
+            (Some(Access { grant, .. }), _) if !grant.classes.allows(open.class) || open.copies > grant.copies => {
+                Some(Code::Denied)
+            }
+            (Some(_), _) | (None, Role::Client) => None,
+            (None, Role::Server) => Some(Code::Denied),
+        }
+    }
+
+    fn handle_flow_close(&mut self, now: Instant, close: FlowClose) {
+        let Some(slot) = self.flows.slot(close.flow) else { return };
+        let Some(flow) = self.flows.at_mut(slot) else { return };
+        if flow.ended {
+            return;
+        }
+        flow.ended = true;
+        let seen = flow.books.processed - flow.base.processed;
+        if close.totals.acknowledged != seen {
+            self.event(Event::BooksDiffer { flow: close.flow, said: close.totals.acknowledged, seen });
+        }
+        self.begin_close(now, slot, close.code);
+        if let Some(flow) = self.flows.at(slot)
+            && flow.over()
+        {
+            let code = flow.code();
+            self.remove_flow(slot, code);
+        }
+    }
+
+    /// The remote will not have this flow, or knows nothing of it.
+    fn handle_closed(&mut self, now: Instant, closed: Closed) {
+        let Some(slot) = self.flows.slot(closed.flow) else { return };
+        let Some(flow) = self.flows.at_mut(slot) else { return };
+        if closed.code == Code::Unknown {
+            flow.ended = true;
+        }
+        // The remote answered, so it has heard of the flow, whatever became of the batch.
+        flow.short = true;
+        let refused = matches!(closed.code, Code::Denied | Code::Full | Code::Unreachable | Code::Unknown);
+        if let Some(key) = super::flows::key(flow).filter(|_| refused) {
+            let Self { flows, limits, .. } = self;
+            flows.refuse(now, key, limits.refusal_min, limits.refusal_max, limits.refusals);
+        }
+        self.drop_queue(slot, DropReason::Closed);
+        self.begin_close(now, slot, closed.code);
+    }
+
+    /// Finds the destination of a flow by what the remote calls it, or judges a new one. Says which place it has.
+    fn place(&mut self, now: Instant, slot: Slot, address: Address) -> usize {
+        let Some(flow) = self.flows.at_mut(slot) else { return 0 };
+        if let Some(index) = flow.places.iter().position(|place| place.address == address) {
+            return index;
+        }
+        let state = match &address.host {
+            Host::Ip(ip) => {
+                let at = SocketAddr::new(*ip, address.port);
+                if self.judge(now, None, at) { PlaceState::At(at) } else { PlaceState::Denied(DropReason::Denied) }
+            }
+            Host::Name(name) => {
+                let id = self.flows.at(slot).map_or(FlowId::CONTROL, Flow::id);
+                self.needs.push_back(Need::Resolve { flow: id, name: name.clone(), port: address.port });
+                PlaceState::Finding
+            }
+        };
+        let cap = self.limits.destinations;
+        let Some(flow) = self.flows.at_mut(slot) else { return 0 };
+        let place = Place { address, state, used: flow.books.processed };
+        let index = if flow.places.len() < cap { flow.places.len() } else { least_used(&flow.places) };
+        match flow.places.get_mut(index) {
+            Some(old) => *old = place,
+            None => flow.places.push(place),
+        }
+        self.settle_place(now, slot, index);
+        index
+    }
+
+    /// A place became an address, or nothing: moves what waited for it.
+    fn settle_place(&mut self, now: Instant, slot: Slot, index: usize) {
+        let Some(flow) = self.flows.at_mut(slot) else { return };
+        let Some(place) = flow.places.get(index).cloned() else { return };
+        match place.state {
+            PlaceState::Finding => {}
+            PlaceState::Denied(reason) => self.deny_place(now, slot, index, reason),
+            PlaceState::At(at) => {
+                let waiting = std::mem::take(&mut flow.inbox.finding);
+                for (address, inbound) in waiting {
+                    if address == place.address {
+                        flow.inbox.held.push_back(Inbound { address: Some(at), ..inbound });
+                    } else {
+                        flow.inbox.finding.push_back((address, inbound));
+                    }
+                }
+                if !flow.socket {
+                    flow.socket = true;
+                    let flow = flow.id();
+                    self.needs.push_back(Need::Socket { flow, to: at });
+                }
+                self.drop_aged(now, slot);
+                self.flows.list(slot);
+            }
+        }
+    }
+
+    /// A destination is not allowed: the first is what the flow was opened for, so the flow goes with it.
+    fn deny_place(&mut self, now: Instant, slot: Slot, index: usize, reason: DropReason) {
+        if index == 0 {
+            let code = if reason == DropReason::Denied { Code::Denied } else { Code::Unreachable };
+            return self.refuse_flow(now, slot, code);
+        }
+        let Some(flow) = self.flows.at_mut(slot) else { return };
+        let Some(place) = flow.places.get_mut(index) else { return };
+        place.state = PlaceState::Denied(reason);
+        let address = place.address.clone();
+        let waiting = std::mem::take(&mut flow.inbox.finding);
+        let (lost, kept): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(other, _)| *other == address);
+        flow.inbox.bytes -= lost.iter().map(|(_, inbound)| inbound.payload.len()).sum::<usize>();
+        flow.inbox.finding = kept.into();
+        for _ in lost {
+            self.refuse_datagram(slot, reason);
+        }
+    }
+
+    /// Bounds what a flow holds, and puts it on the list of those with something to deliver.
+    fn hold(&mut self, slot: Slot) {
+        let (most, bytes) = (self.limits.hold, self.limits.hold_bytes);
+        while let Some(flow) = self.flows.at_mut(slot)
+            && (flow.inbox.blocked || !flow.inbox.finding.is_empty())
+            && (flow.inbox.len() > most || (flow.inbox.bytes > bytes && flow.inbox.len() > 1))
+        {
+            flow.inbox.pop();
+            self.refuse_datagram(slot, DropReason::Full);
+        }
+        self.flows.list(slot);
+    }
+
+    /// Whether datagrams may go there: the one place where this is decided.
+    fn judge(&self, now: Instant, name: Option<&str>, address: SocketAddr) -> bool {
+        match (&self.access, self.role) {
+            (Some(Access { grant, own }), _) => grant.decide(now, &Destination { name, address }, own).allowed,
+            // A client delivers where its own tunnels say, and nowhere else.
+            (None, Role::Client) => true,
+            (None, Role::Server) => false,
+        }
+    }
+
+    /// The remote took a flow: its source is forgiven earlier refusals.
+    pub(crate) fn forgive(&mut self, slot: Slot) {
+        if let Some(key) = self.flows.at(slot).and_then(super::flows::key)
+            && self.flows.at(slot).is_some_and(|flow| flow.out == Direction::Open && flow.books.processed > 0)
+        {
+            self.flows.forgive(&key);
+        }
+    }
+}
+
+fn is_name(address: &Address, name: &str) -> bool {
+    match &address.host {
+        Host::Name(asked) => **asked == *name,
+        Host::Ip(_) => false,
+    }
+}
+
+/// The least recently used destination but the first, which the flow was opened for.
+fn least_used(places: &[Place]) -> usize {
+    places.iter().enumerate().skip(1).min_by_key(|(_, place)| place.used).map_or(0, |(index, _)| index)
+}
+
+fn reason_of(code: Code) -> DropReason {
+    if code == Code::Denied {
+        DropReason::Denied
+    } else if code == Code::Unreachable {
+        DropReason::Unreachable
+    } else {
+        DropReason::Closed
+    }
+}
+
+/// Answers to one name that are looked at.
+const ANSWERS: usize = 32;
+/// A remote may not keep an idle flow for longer than this.
+const LONGEST_IDLE: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);

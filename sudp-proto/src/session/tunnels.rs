@@ -1,0 +1,251 @@
+//! Tunnels: what is listened for, on whose behalf, and how its flows are treated.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::flow::Treatment;
+use super::{Need, Role, Session};
+use crate::event::Event;
+use crate::wire::{Address, Bind, Bound, Class, Code, Control, TunnelId};
+
+/// One configured rule of a client: listen here, deliver there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tunnel {
+    /// Which way it goes.
+    pub way: Way,
+    /// How its flows are treated.
+    pub treatment: Treatment,
+    /// What becomes of datagrams in doubt when a session is lost.
+    pub in_doubt: InDoubt,
+}
+
+/// Which way a tunnel goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// From a listener of the client to a destination of the server.
+    Forward {
+        /// Where to; without it every flow names its own.
+        to: Option<Address>,
+    },
+    /// From a listener of the server to a destination of the client.
+    Reverse {
+        /// Where the server listens; port 0 lets it choose.
+        listen: SocketAddr,
+        /// Where the client delivers.
+        to: Address,
+    },
+}
+
+impl Way {
+    pub(crate) fn destination(&self) -> Option<Address> {
+        match self {
+            Self::Forward { to } => to.clone(),
+            Self::Reverse { .. } => None,
+        }
+    }
+}
+
+/// What becomes of a datagram that was sent when a session was lost, so that nobody knows whether it arrived.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum InDoubt {
+    /// It is dropped: never twice.
+    #[default]
+    Drop,
+    /// It is sent again: rather twice than not at all.
+    Resend,
+}
+
+/// Why a tunnel was not added. Nothing was changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TunnelError {
+    /// The id is taken.
+    #[error("tunnel {} exists already", .0.0)]
+    Exists(TunnelId),
+    /// Datagrams cannot travel on so many links.
+    #[error("copies is {copies}; allowed is 1 to {links}, the number of links")]
+    Copies {
+        /// What was asked for.
+        copies: u8,
+        /// How many links there may be.
+        links: usize,
+    },
+    /// Flows of this class cannot be opened.
+    #[error("class is {0:?}; allowed are reliable and realtime")]
+    Class(Class),
+    /// Too many tunnels.
+    #[error("{limit} tunnels exist, and no more are allowed")]
+    Full {
+        /// How many are allowed.
+        limit: usize,
+    },
+}
+
+/// All tunnels of a session.
+#[derive(Debug, Default)]
+pub(crate) struct Tunnels {
+    /// Those of a client.
+    configured: BTreeMap<TunnelId, Tunnel>,
+    /// Those a server listens for.
+    bound: BTreeMap<TunnelId, Bind>,
+}
+
+impl Tunnels {
+    /// How flows that begin here are treated; on a server the destination is the client's business.
+    pub(crate) fn treatment(&self, tunnel: TunnelId) -> Option<(Treatment, Option<Address>)> {
+        if let Some(tunnel) = self.configured.get(&tunnel) {
+            return Some((tunnel.treatment, tunnel.way.destination()));
+        }
+        let bind = self.bound.get(&tunnel)?;
+        let treatment = Treatment { class: bind.class, copies: bind.copies, spread: bind.spread, idle: bind.idle };
+        Some((treatment, None))
+    }
+
+    /// Where flows go that the server opens for a reverse tunnel.
+    pub(crate) fn target(&self, tunnel: TunnelId) -> Option<Address> {
+        match &self.configured.get(&tunnel)?.way {
+            Way::Reverse { to, .. } => Some(to.clone()),
+            Way::Forward { .. } => None,
+        }
+    }
+
+    pub(crate) fn in_doubt(&self, tunnel: TunnelId) -> InDoubt {
+        self.configured.get(&tunnel).map(|tunnel| tunnel.in_doubt).unwrap_or_default()
+    }
+
+    pub(crate) fn listening(&self) -> impl Iterator<Item = TunnelId> + '_ {
+        self.bound.keys().copied()
+    }
+
+    pub(crate) fn bound(&self) -> impl Iterator<Item = &Bind> {
+        self.bound.values()
+    }
+
+    pub(crate) fn thaw_bound(&mut self, bind: Bind) {
+        self.bound.insert(bind.tunnel, bind);
+    }
+}
+
+impl Session {
+    /// Adds a tunnel to a client; a reverse one asks the server to listen.
+    pub fn add_tunnel(&mut self, id: TunnelId, tunnel: Tunnel) -> Result<(), TunnelError> {
+        let Treatment { class, copies, .. } = tunnel.treatment;
+        let limit = self.limits.tunnels;
+        if self.tunnels.configured.contains_key(&id) {
+            return Err(TunnelError::Exists(id));
+        }
+        if copies == 0 || usize::from(copies) > self.limits.links {
+            return Err(TunnelError::Copies { copies, links: self.limits.links });
+        }
+        if class == Class::Control {
+            return Err(TunnelError::Class(class));
+        }
+        if self.tunnels.configured.len() >= limit {
+            return Err(TunnelError::Full { limit });
+        }
+        self.ask_to_listen(id, &tunnel);
+        self.tunnels.configured.insert(id, tunnel);
+        Ok(())
+    }
+
+    /// Removes a tunnel, and ends its flows.
+    pub fn remove_tunnel(&mut self, now: Instant, id: TunnelId) {
+        let Some(tunnel) = self.tunnels.configured.remove(&id) else { return };
+        if let Way::Reverse { .. } = tunnel.way {
+            self.control(Control::Unbind(id));
+        }
+        self.end_flows_of(now, id);
+    }
+
+    /// What is configured for a tunnel.
+    pub fn tunnel(&self, id: TunnelId) -> Option<&Tunnel> {
+        self.tunnels.configured.get(&id)
+    }
+
+    /// Answers [`Need::Listen`]: where the listener is, or why there is none.
+    pub fn handle_listening(&mut self, now: Instant, tunnel: TunnelId, outcome: Result<SocketAddr, Code>) {
+        if !self.tunnels.bound.contains_key(&tunnel) {
+            return;
+        }
+        // The grant may name ports, and port 0 was only now made one.
+        let outcome = outcome.and_then(|at| if self.may_bind(now, at) { Ok(at) } else { Err(Code::Denied) });
+        if outcome.is_err() {
+            self.tunnels.bound.remove(&tunnel);
+            self.needs.push_back(Need::Unlisten(tunnel));
+        }
+        self.control(Control::Bound(Bound { tunnel, outcome }));
+    }
+
+    pub(crate) fn handle_bind(&mut self, now: Instant, bind: Bind) {
+        let tunnel = bind.tunnel;
+        let refusal = if self.role == Role::Client || !self.may_bind(now, bind.listen) {
+            Some(Code::Denied)
+        } else if self.tunnels.bound.len() >= self.limits.tunnels {
+            Some(Code::Full)
+        } else {
+            None
+        };
+        if let Some(code) = refusal {
+            self.control(Control::Bound(Bound { tunnel, outcome: Err(code) }));
+            return;
+        }
+        if self.tunnels.bound.contains_key(&tunnel) {
+            return;
+        }
+        self.needs.push_back(Need::Listen { tunnel, at: bind.listen });
+        self.tunnels.bound.insert(tunnel, bind);
+    }
+
+    pub(crate) fn handle_bound(&mut self, bound: Bound) {
+        if self.tunnels.configured.contains_key(&bound.tunnel) {
+            self.event(Event::TunnelBound { tunnel: bound.tunnel, outcome: bound.outcome });
+        }
+    }
+
+    pub(crate) fn handle_unbind(&mut self, now: Instant, tunnel: TunnelId) {
+        if self.tunnels.bound.remove(&tunnel).is_some() {
+            self.needs.push_back(Need::Unlisten(tunnel));
+            self.end_flows_of(now, tunnel);
+        }
+    }
+
+    /// Asks the next server for every listener of the lost one.
+    pub(crate) fn rebind(&mut self) {
+        let tunnels: Vec<_> = self.tunnels.configured.iter().map(|(id, tunnel)| (*id, tunnel.clone())).collect();
+        for (id, tunnel) in tunnels {
+            self.ask_to_listen(id, &tunnel);
+        }
+    }
+
+    /// Withdraws listeners that a new grant does not allow.
+    pub(crate) fn recheck_listeners(&mut self, now: Instant) {
+        let denied = |bind: &&Bind| !self.may_bind(now, bind.listen);
+        let denied: Vec<TunnelId> = self.tunnels.bound().filter(denied).map(|bind| bind.tunnel).collect();
+        for tunnel in denied {
+            self.handle_unbind(now, tunnel);
+            self.control(Control::Bound(Bound { tunnel, outcome: Err(Code::Denied) }));
+        }
+    }
+
+    fn may_bind(&self, now: Instant, at: SocketAddr) -> bool {
+        self.access.as_ref().is_some_and(|access| access.grant.decide_bind(now, at).allowed)
+    }
+
+    fn ask_to_listen(&mut self, tunnel: TunnelId, rule: &Tunnel) {
+        let Way::Reverse { listen, .. } = rule.way else { return };
+        let Treatment { class, copies, spread, idle } = rule.treatment;
+        self.control(Control::Bind(Bind { tunnel, listen, class, copies, spread, idle }));
+    }
+
+    fn end_flows_of(&mut self, now: Instant, tunnel: TunnelId) {
+        for slot in self.flows.slots() {
+            let Some(flow) = self.flows.at(slot).filter(|flow| flow.open.tunnel == tunnel) else { continue };
+            if flow.ours {
+                self.begin_close(now, slot, Code::Done);
+            } else {
+                self.refuse_flow(now, slot, Code::Done);
+            }
+        }
+    }
+}
