@@ -55,7 +55,7 @@ impl Control {
         }
     }
 
-    fn emit(&self, out: &mut Vec<u8>) {
+    pub(super) fn emit(&self, out: &mut Vec<u8>) {
         match self {
             Self::Bind(bind) => bind.emit(out),
             Self::Bound(bound) => bound.emit(out),

@@ -1,3 +1,5 @@
+mod bad_input;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
