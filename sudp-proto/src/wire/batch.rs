@@ -122,13 +122,20 @@ impl Records {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let head = RecordHead::parse(&self.rest).inspect_err(|_| self.rest.clear())?;
-        self.rest.advance(head.size);
-        let payload = self.rest.split_to(head.length);
-        Ok(Some(Record { flow: head.flow, address: head.address, extension: head.extension, payload }))
+        let RecordHead { flow, address, extension, size, length } = match RecordHead::parse(&self.rest) {
+            Ok(head) => head,
+            Err(violation) => {
+                self.rest.clear();
+                return Err(violation);
+            }
+        };
+        self.rest.advance(size);
+        let payload = self.rest.split_to(length);
+        Ok(Some(Record { flow, address, extension, payload }))
     }
 }
 
+/// What stands before a payload, and how long both are.
 struct RecordHead {
     flow: FlowId,
     address: Option<Address>,
@@ -143,19 +150,29 @@ impl RecordHead {
         let mut reader = Reader::new(bytes);
         let flow = FlowId(reader.varint()?);
         let sized = reader.varint()?;
-        let Some(length) = usize::try_from(sized >> 2).ok().filter(|length| *length <= MAX_PAYLOAD) else {
+        let flags = sized & (HAS_ADDRESS | HAS_EXTENSION);
+        let length = usize::try_from(sized >> 2).unwrap_or(usize::MAX);
+        if length > MAX_PAYLOAD {
             return Err(Violation::new(Code::Limit, "payload over 65507 bytes"));
-        };
-        if flow == FlowId::CONTROL && sized & (HAS_ADDRESS | HAS_EXTENSION) != 0 {
-            return Err(malformed("control record with flags"));
         }
-        let address = if sized & HAS_ADDRESS != 0 { Some(Address::parse(&mut reader)?) } else { None };
-        let extension = if sized & HAS_EXTENSION != 0 { Some(reader.byte()?) } else { None };
+        let (mut address, mut extension) = (None, None);
+        if flags != 0 {
+            (address, extension) = options(flow, flags, &mut reader)?;
+        }
         if length > reader.len() {
             return Err(malformed("record longer than its batch"));
         }
         Ok(Self { flow, address, extension, size: bytes.len() - reader.len(), length })
     }
+}
+
+fn options(flow: FlowId, flags: u64, reader: &mut Reader<'_>) -> Result<(Option<Address>, Option<u8>), Violation> {
+    if flow == FlowId::CONTROL {
+        return Err(malformed("control record with flags"));
+    }
+    let address = if flags & HAS_ADDRESS != 0 { Some(Address::parse(reader)?) } else { None };
+    let extension = if flags & HAS_EXTENSION != 0 { Some(reader.byte()?) } else { None };
+    Ok((address, extension))
 }
 
 /// Appends one record of at most [`MAX_PAYLOAD`] bytes.
