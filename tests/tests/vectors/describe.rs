@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sudp_proto::error::Violation;
 use sudp_proto::wire::{
-    Address, BatchHead, Class, Control, FinalCount, Frame, Hello, Host, Parameters, Record, Records, Welcome,
+    Address, BatchHead, Class, Control, FinalCount, Frame, Hello, Host, Open, Parameters, Record, Records, Welcome,
 };
 
 use super::hex;
@@ -38,19 +38,21 @@ pub(crate) fn control(control: &Control) -> String {
         Control::Closed(closed) => {
             format!(r#"{{"control":"closed","flow":{},"code":{}}}"#, closed.flow.0, closed.code.to_u64())
         }
-        Control::Open(open) => {
-            let terms = terms(open.class, open.copies, open.spread, open.idle.as_millis());
-            let source = open.source.map_or(String::new(), |at| format!(r#","source":"{at}""#));
-            let destination =
-                open.destination.as_ref().map_or(String::new(), |at| format!(r#","destination":"{}""#, address(at)));
-            format!(
-                r#"{{"control":"open","flow":{},"kind":{},"tunnel":{},{terms}{source}{destination},"hops":{}}}"#,
-                open.flow.0, open.kind, open.tunnel.0, open.hops
-            )
-        }
+        Control::Open(begun) => open(begun),
         Control::Skipped => r#"{"control":"skipped"}"#.to_owned(),
         Control::Unbind(tunnel) => format!(r#"{{"control":"unbind","tunnel":{}}}"#, tunnel.0),
     }
+}
+
+fn open(open: &Open) -> String {
+    let terms = terms(open.class, open.copies, open.spread, open.idle.as_millis());
+    let source = open.source.map_or(String::new(), |at| format!(r#","source":"{at}""#));
+    let destination =
+        open.destination.as_ref().map_or(String::new(), |at| format!(r#","destination":"{}""#, address(at)));
+    format!(
+        r#"{{"control":"open","flow":{},"kind":{},"tunnel":{},{terms}{source}{destination},"hops":{}}}"#,
+        open.flow.0, open.kind, open.tunnel.0, open.hops
+    )
 }
 
 pub(crate) fn hello(hello: &Hello) -> String {
