@@ -4,8 +4,12 @@
 //! where nothing of ours can schedule, age or drop them. So each link has a window of unacknowledged
 //! bytes, just large enough to fill the path: delivery rate × least round trip, and a little more.
 
+#[cfg(test)]
+mod path;
 mod rate;
 mod rtt;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -24,8 +28,8 @@ pub(crate) struct Window {
     asked: u64,
     /// `sent` when the application last had nothing to send.
     limited: u64,
-    /// `sent` behind the last batch that met no queue of ours.
-    clear: u64,
+    /// The batch under way that met no queue of ours.
+    clear: Option<Stamp>,
     phase: Phase,
     /// The window is small until a batch can be sent that meets no queue of ours.
     probing: bool,
@@ -43,8 +47,6 @@ pub(crate) struct Stamp {
     sent: u64,
     /// Bytes sent on the link, up to and including this batch.
     total: u64,
-    /// Whether it met no queue of ours.
-    clear: bool,
 }
 
 impl Window {
@@ -57,7 +59,7 @@ impl Window {
             acked: 0,
             asked: 0,
             limited: 0,
-            clear: 0,
+            clear: None,
             phase: Phase::Growing { before: 0, flat: 0 },
             probing: false,
             round: Round::default(),
@@ -75,12 +77,13 @@ impl Window {
         }
         let clear = self.in_flight() <= self.clearance();
         self.sent += bytes(size);
-        if clear {
-            self.clear = self.sent;
+        let stamp = Stamp { sent, total: self.sent };
+        if clear && self.clear.is_none() {
+            self.clear = Some(stamp);
             self.probing = false;
         }
         self.round.full |= self.in_flight() >= self.size;
-        Stamp { sent, total: self.sent, clear }
+        stamp
     }
 
     /// Takes an acknowledgement of all batches up to the one stamped `newest`, which had waited for
@@ -92,15 +95,20 @@ impl Window {
         self.acked = self.acked.max(newest.total);
 
         let rtt = at - newest.sent;
-        self.rtt.on_sample(at, rtt, newest.clear);
+        self.rtt.on_sample(at, rtt);
+        if let Some(clear) = self.clear.take_if(|clear| clear.total <= newest.total) {
+            self.rtt.on_clear_sample(at, at - clear.sent);
+        }
         self.round.least = self.round.least.min(rtt);
+        self.round.sum += rtt;
+        self.round.acks += 1;
         self.take_rate(at, newest);
         self.grow(acked, was_in_flight, rtt);
         if newest.total > self.round.end {
             self.end_round();
         }
         self.resize();
-        self.probing = self.rate.best().is_some() && self.rtt.is_stale(at) && self.clear <= self.acked;
+        self.probing = self.rate.best().is_some() && self.rtt.is_stale(at) && self.clear.is_none();
     }
 
     /// Notes that nothing waits to be sent: what is delivered now says little of what could be.
@@ -113,14 +121,18 @@ impl Window {
     /// Takes the round trip of a ping, which says nothing of the delivery rate.
     pub(crate) fn on_pong(&mut self, now: Instant, sent_at: Instant) {
         let rtt = micros(now.saturating_duration_since(sent_at));
-        self.rtt.on_sample(self.clock(now), rtt, self.in_flight() == 0);
+        let at = self.clock(now);
+        self.rtt.on_sample(at, rtt);
+        if self.in_flight() == 0 {
+            self.rtt.on_clear_sample(at, rtt);
+        }
     }
 
     /// Whether an acknowledgement is to be asked for behind what was just sent; if so, it counts as done.
     pub(crate) fn asks(&mut self) -> bool {
         let due = self.sent - self.asked >= self.size / ASKS;
         let none_coming = self.asked <= self.acked && self.room() == 0;
-        let unseen = self.rtt.least().is_none() || (self.rtt.is_stale(0) && self.clear == self.sent);
+        let unseen = self.rtt.least().is_none() || self.clear.is_some_and(|clear| clear.total > self.asked);
         let asks = self.sent > self.asked && (due || none_coming || unseen);
         if asks {
             self.asked = self.sent;
@@ -205,10 +217,10 @@ impl Window {
 
     fn grow(&mut self, acked: u64, was_in_flight: u64, rtt: u64) {
         let Phase::Growing { .. } = self.phase else { return };
-        if was_in_flight >= self.size / 2 {
+        if was_in_flight >= self.size / 2 && (rtt <= self.budget()) {
             self.size = (self.size + acked).min(LARGEST);
         }
-        if self.rate.best().is_some() && rtt > 2 * self.budget() {
+        if self.rate.best().is_some() && (self.round.acks > 2 && self.round.least > self.budget()) {
             self.phase = Phase::Steady;
         }
     }
@@ -226,24 +238,24 @@ impl Window {
             }
             Phase::Growing { before, flat: 0 } => self.phase = Phase::Growing { before, flat: 1 },
             Phase::Growing { .. } => self.phase = Phase::Steady,
-            Phase::Steady if round.full && round.least <= least + least / 16 + MILLISECOND => {
+            Phase::Steady if round.full && round.sum / round.acks <= least + (self.budget() - least) / 4 => {
                 self.phase = Phase::Growing { before: best, flat: 0 };
             }
             Phase::Steady => {}
         }
         let slow = round.least > 2 * self.budget();
-        if slow && self.round.slow {
+        if slow && round.slow {
             self.rate.forget();
         }
         self.round.slow = slow;
-        self.rate.turn();
         self.watch_rate();
+        self.rate.turn();
     }
 
     /// Doubts the least round trip when the rate has fallen: either the path became slower, then
     /// looking costs little, or longer, then the window is too small and would shrink for ever.
     fn watch_rate(&mut self) {
-        let best = self.rate.best().unwrap_or(0);
+        let best = self.rate.recent().unwrap_or(0);
         if best < self.anchor - self.anchor / 8 {
             self.rtt.doubt();
             self.anchor = best;
@@ -269,8 +281,8 @@ impl Window {
 
     /// Bytes in flight at which the path holds no queue of ours.
     fn clearance(&self) -> u64 {
-        match (self.rate.best(), self.rtt.least()) {
-            (Some(rate), Some(least)) => amount(rate, least / 2) + self.batch(),
+        match (self.rate.recent(), self.rtt.least()) {
+            (Some(rate), Some(least)) => amount(rate, least).saturating_sub(self.batch()) / 2,
             (None, _) | (_, None) => 0,
         }
     }
@@ -307,6 +319,8 @@ struct Round {
     /// `sent` when it began.
     end: u64,
     least: u64,
+    sum: u64,
+    acks: u64,
     full: bool,
     unlimited: bool,
     /// The one before took more than twice as long as it should.
@@ -315,7 +329,7 @@ struct Round {
 
 impl Default for Round {
     fn default() -> Self {
-        Self { end: 0, least: u64::MAX, full: false, unlimited: false, slow: false }
+        Self { end: 0, least: u64::MAX, sum: 0, acks: 0, full: false, unlimited: false, slow: false }
     }
 }
 

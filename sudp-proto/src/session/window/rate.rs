@@ -74,6 +74,12 @@ impl Rate {
         self.rounds.iter().copied().max().filter(|&best| best > 0)
     }
 
+    /// The best of the present round trip and the one before.
+    pub(super) fn recent(&self) -> Option<u64> {
+        let before = (self.round + ROUNDS - 1) % ROUNDS;
+        Some(self.rounds[self.round].max(self.rounds[before])).filter(|&best| best > 0)
+    }
+
     fn sample(&self, at: u64, newest: Stamp, span: u64) -> Option<Sample> {
         let start = (0..POINTS)
             .map(|back| &self.points[(self.newest + POINTS - back) % POINTS])

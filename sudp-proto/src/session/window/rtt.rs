@@ -21,16 +21,25 @@ struct Smoothed {
 }
 
 impl RoundTrip {
-    /// Takes a sample; `clear` says that the path held no queue of ours when its batch was sent.
-    pub(super) fn on_sample(&mut self, at: u64, sample: u64, clear: bool) {
+    /// Takes a sample.
+    pub(super) fn on_sample(&mut self, at: u64, sample: u64) {
         self.smooth(sample);
         match self.least {
-            Some(least) if sample > least + least / 16 => {
-                if clear && self.is_stale(at) {
-                    self.replace(at, least, sample);
-                }
-            }
+            Some(least) if sample > least + least / 16 => {}
             Some(least) => self.settle(at, least.min(sample)),
+            None => self.settle(at, sample),
+        }
+    }
+
+    /// Takes a sample of a batch that met no queue of ours: only such a one can raise the least.
+    pub(super) fn on_clear_sample(&mut self, at: u64, sample: u64) {
+        let Some(least) = self.least else { return };
+        if !self.is_stale(at) {
+            return;
+        }
+        match self.candidate {
+            Some(candidate) => self.settle(at, candidate.min(sample)),
+            None if sample > least + least / 4 + 5 * MILLISECOND => self.candidate = Some(sample),
             None => self.settle(at, sample),
         }
     }
@@ -66,17 +75,6 @@ impl RoundTrip {
             None => Smoothed { mean: sample, deviation: sample / 2 },
         };
         self.smoothed = Some(smoothed);
-    }
-
-    /// Takes over a larger least round trip, a surprising one only when seen twice: the first may
-    /// have met a retransmission below us, and a least round trip that is too long keeps a queue
-    /// which then hides the true one.
-    fn replace(&mut self, at: u64, least: u64, sample: u64) {
-        match self.candidate {
-            Some(candidate) => self.settle(at, candidate.min(sample)),
-            None if sample > least + least / 4 + 5 * MILLISECOND => self.candidate = Some(sample),
-            None => self.settle(at, sample),
-        }
     }
 
     fn settle(&mut self, at: u64, least: u64) {
