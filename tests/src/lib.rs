@@ -1,1 +1,7 @@
 //! The simulator: one virtual world, its faults, and what must always hold in it.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod fuzz;
+pub mod rules_ref;

@@ -105,6 +105,7 @@ pub struct Lease {
 
 impl Lease {
     /// Uses `amount` more, or nothing and says no.
+    #[must_use]
     pub fn take(&mut self, amount: u64) -> bool {
         let Some(used) = self.used.checked_add(amount) else {
             return false;

@@ -17,8 +17,9 @@ impl FromStr for Rule {
         }
         let (verb, rest) = split_verb(all.trim())?;
         let (host, ports) = split_ports(rest)?;
-        let ports = ports.map_or(Ok(Ports::all()), parse_ports);
-        Ok(Self { verb, host: parse_pattern(host)?, ports: ports? })
+        let host = parse_pattern(host)?;
+        let ports = ports.map_or(Ok(Ports::all()), parse_ports)?;
+        Ok(Self { verb, host, ports })
     }
 }
 
@@ -62,6 +63,9 @@ impl std::error::Error for RuleError {}
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuleProblem {
+    /// Not an address, though it is written as one.
+    #[error("this is not an IPv4 or IPv6 address; only an address may have colons or a prefix")]
+    Address,
     /// Brackets that do not close, or hold or precede something else than they may.
     #[error("brackets hold an IPv6 address or network, and only `:` and ports follow them")]
     Brackets,
@@ -220,7 +224,6 @@ fn parse_pattern(host: Piece<'_>) -> Result<Pattern, RuleError> {
     match host.text {
         "" => return Err(host.error(RuleProblem::Empty)),
         "*" | "any" => return Ok(Pattern::Any),
-        "all" => return Err(host.error(RuleProblem::Wildcard).suggest("any")),
         _ => {}
     }
     if let Some((address, _)) = host.text.split_once('/') {
@@ -233,15 +236,20 @@ fn parse_pattern(host: Piece<'_>) -> Result<Pattern, RuleError> {
     if host.text.contains(':') {
         return Err(bad_address(host));
     }
-    let (name, pattern): (_, fn(Box<str>) -> Pattern) = match host.text.starts_with("*.") {
-        true => (host.after(2), Pattern::Below),
-        false => (host, Pattern::Name),
-    };
+    parse_names(host)
+}
+
+fn parse_names(host: Piece<'_>) -> Result<Pattern, RuleError> {
+    let below = host.text.starts_with("*.");
+    let name = if below { host.after(2) } else { host };
     if name.text.contains('*') {
         return Err(host.error(RuleProblem::Wildcard));
     }
     match parse_name(name.text) {
-        Ok(name) => Ok(pattern(name.into())),
+        Ok(parent) if below => Ok(Pattern::Below(parent.into())),
+        // A name that reads as everything would be a trap.
+        Ok(reserved) if reserved == "all" || reserved == "any" => Err(host.error(RuleProblem::Wildcard).suggest("any")),
+        Ok(name) => Ok(Pattern::Name(name.into())),
         Err(error) => Err(name.error(RuleProblem::Host(error))),
     }
 }
@@ -277,10 +285,7 @@ fn judged_as_written(text: Piece<'_>, network: Network) -> Result<Network, RuleE
 
 /// Something with a slash or colons that is no address; perhaps ports follow without brackets.
 fn bad_address(text: Piece<'_>) -> RuleError {
-    let error = match parse_name(text.text) {
-        Ok(_) => text.error(RuleProblem::Prefix { max: 0 }),
-        Err(error) => text.error(RuleProblem::Host(error)),
-    };
+    let error = text.error(RuleProblem::Address);
     match text.text.rsplit_once(':') {
         Some((host, ports)) if host.parse::<IpAddr>().is_ok() => error.suggest(format_args!("[{host}]:{ports}")),
         Some(_) | None => error,
