@@ -4,13 +4,15 @@
 //! that holds the most. Controls do not pass here.
 
 mod arena;
+mod turn;
 
 use std::time::{Duration, Instant};
 
 use self::arena::{Arena, Head};
+use self::turn::{Outcome, Turn};
 use super::codel::CodelParams;
-use super::sched::{Flows, Ranks, Sched};
 use crate::config::Limits;
+use super::sched::{Backlog, Flow, Flows, Ranks, Sched};
 use crate::stats::{DropReason, QueueDelay};
 use crate::wire::Class;
 
@@ -47,7 +49,7 @@ pub(crate) struct Moment {
 pub(crate) struct QueueLimits {
     /// Bytes queued, with 40 for each datagram; less than 1 GiB.
     pub(crate) bytes: usize,
-    /// Bytes a flow may send in a row while others wait.
+    /// Bytes a flow may send in a row while others wait, at least 256.
     pub(crate) quantum: u32,
     /// For reliable flows.
     pub(crate) reliable: Patience,
@@ -122,7 +124,9 @@ pub(crate) struct Kind {
 /// The queues of one session in one direction.
 #[derive(Debug)]
 pub(crate) struct Queues {
-    limits: QueueLimits,
+    cap: usize,
+    /// By class.
+    patience: [Ticks; 2],
     epoch: Instant,
     latest: u64,
     /// By class: each is ordered by age, so that its front expires first.
@@ -144,6 +148,12 @@ struct Rest {
     pushed: bool,
 }
 
+/// What a look found.
+enum Look {
+    Busy,
+    Quiet,
+}
+
 /// A [`Moment`] in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 struct Tick {
@@ -151,10 +161,19 @@ struct Tick {
     active: u64,
 }
 
+/// A [`Patience`] in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Ticks {
+    age: u64,
+    codel: CodelParams,
+}
+
 impl Queues {
     /// Empty queues.
     pub(crate) fn new(now: Instant, limits: QueueLimits) -> Self {
         Self {
+            cap: limits.bytes.min(MOST_BYTES),
+            patience: [limits.reliable.into(), limits.realtime.into()],
             epoch: now,
             latest: 0,
             arenas: Default::default(),
@@ -166,15 +185,14 @@ impl Queues {
             batches: 0,
             rest: Rest::default(),
             delay: QueueDelay::default(),
-            limits: QueueLimits { bytes: limits.bytes.min(MOST_BYTES), ..limits },
         }
     }
 
     /// Queues a datagram, given as its finished record.
     ///
-    /// At the cap, or when there is no more than `room` left for it in the pool, the flow with most
-    /// bytes queued pays from its head; that may be this one. Class and copies of a flow must not
-    /// change while it has a backlog; its lane may.
+    /// At the cap, or when the pool has no more than `room` left for this session, the flow with most
+    /// bytes queued pays from its head; that may be this one. What is queued keeps the class and
+    /// copies it came with, and so does what joins it; a new lane counts at once.
     pub(crate) fn push(
         &mut self,
         at: Moment,
@@ -184,23 +202,20 @@ impl Queues {
         room: usize,
         dropped: &mut impl FnMut(Dropped),
     ) {
-        let cap = self.limits.bytes.min(self.bytes.saturating_add(room));
+        let cap = self.cap.min(self.bytes.saturating_add(room));
         let tick = self.tick(at);
         self.rest.pushed(tick.now);
         self.sched.enter(&mut self.flows, slot, spec);
-        self.rehome(slot, spec.lane);
 
-        let before = self.bytes;
         let arena = &mut self.arenas[class_index(self.flows[slot].spec.class)];
-        arena.push(&mut self.flows, slot, tick, record);
-        self.bytes = before + record.len() + arena::OVERHEAD;
-        self.datagrams += 1;
-        self.sched.queued(&mut self.flows[slot]);
-        self.ranks.update(&mut self.flows, slot);
+        arena.make_room(&mut self.flows, record.len());
+        let flow = &mut self.flows[slot];
+        let before = flow.backlog;
+        arena.push(flow, tick, record);
+        self.settle(slot, before);
 
-        while self.bytes > cap {
-            let Some(fattest) = self.ranks.fattest(&self.flows) else { break };
-            self.discard(fattest, DropReason::Full, dropped);
+        if self.bytes > cap {
+            self.shrink(cap, dropped);
         }
     }
 
@@ -223,24 +238,18 @@ impl Queues {
         let end = draft.bytes.len().saturating_add(target);
         let mut kind = None;
         while let Some(slot) = self.sched.front(&mut self.flows, lanes) {
-            let Some(head) = self.fresh(tick, slot, dropped) else {
-                self.sched.rest(&mut self.flows, slot, lanes);
-                continue;
-            };
-            let FlowSpec { class, copies, .. } = self.flows[slot].spec;
-            if kind.is_some_and(|kind| kind != Kind { class, copies }) {
-                break;
+            let flow = &mut self.flows[slot];
+            let before = flow.backlog;
+            let class = class_index(flow.spec.class);
+            let (arena, patience) = (&mut self.arenas[class], self.patience[class]);
+            let mut turn = Turn { tick, flow, arena, patience, batch: self.batches, delay: &mut self.delay };
+            let outcome = turn.serve(&mut kind, end, draft, &mut prefix, dropped);
+            self.settle(slot, before);
+            match outcome {
+                Outcome::Empty => self.sched.rest(&mut self.flows, slot, lanes),
+                Outcome::Full => break,
+                Outcome::Spent => {}
             }
-            let mark = draft.bytes.len();
-            if self.flows[slot].batch != self.batches {
-                prefix(slot, &mut draft.bytes);
-            }
-            if kind.is_some() && draft.bytes.len() + head.len() > end {
-                draft.bytes.truncate(mark);
-                break;
-            }
-            kind = Some(Kind { class, copies });
-            self.serve(tick, slot, head, end, draft, dropped);
         }
         self.tidy();
         kind
@@ -253,33 +262,34 @@ impl Queues {
         }
     }
 
-    /// Forgets a flow; says how many datagrams it had queued, and the length of their records.
+    /// Forgets a flow, so that its slot can serve another; says how many datagrams it had queued, and the length of their records.
     pub(crate) fn clear(&mut self, slot: Slot) -> (usize, usize) {
-        if self.flows.get(slot).is_none() {
-            return (0, 0);
+        let Some(flow) = self.flows.get_mut(slot) else { return (0, 0) };
+        let before = flow.backlog;
+        let mut bytes = 0;
+        while flow.backlog.datagrams > 0 {
+            bytes += self.arenas[class_index(flow.spec.class)].pop(flow).len();
         }
-        let (mut datagrams, mut bytes) = (0, 0);
-        while self.flows[slot].backlog.datagrams > 0 {
-            bytes += self.pop(slot).len();
-            datagrams += 1;
-        }
+        self.settle(slot, before);
         self.sched.leave(&mut self.flows, slot);
         self.tidy();
-        (datagrams, bytes)
+        (before.datagrams, bytes)
     }
 
     /// Drops what is too old, and gives memory back after a while without a push.
     pub(crate) fn expire(&mut self, now: Instant, dropped: &mut impl FnMut(Dropped)) {
-        let tick = self.tick(Moment { now, active: Duration::ZERO });
+        let now = self.clock(now);
         for class in CLASSES {
-            let age = nanos(self.patience(class).age);
-            while let Some(slot) = self.arenas[class_index(class)].expired(tick.now, age) {
+            let age = self.patience[class_index(class)].age;
+            while let Some(slot) = self.arenas[class_index(class)].expired(now, age) {
                 self.discard(slot, DropReason::Age, dropped);
             }
         }
         self.tidy();
-        if self.rest.is_due(tick.now) {
-            self.release();
+        match self.rest.look(now) {
+            Some(Look::Busy) => self.flows.tidy(),
+            Some(Look::Quiet) => self.release(now),
+            None => {}
         }
     }
 
@@ -287,10 +297,10 @@ impl Queues {
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         let expiry = |class: Class| {
             let oldest = self.arenas[class_index(class)].oldest()?;
-            Some(oldest.at.now.saturating_add(nanos(self.patience(class).age)))
+            Some(oldest.at.now.saturating_add(self.patience[class_index(class)].age))
         };
         let next = CLASSES.into_iter().filter_map(expiry).chain(self.rest.look).min()?;
-        Some(self.epoch + Duration::from_nanos(next))
+        self.epoch.checked_add(Duration::from_nanos(next))
     }
 
     /// Whether anything waits that a link with this lane may carry.
@@ -328,86 +338,44 @@ impl Queues {
         self.flows.get(slot).map_or(0, |flow| flow.backlog.bytes)
     }
 
+    /// Every datagram queued, as its flow, how long it has waited, and its record; each class in the order they came.
+    pub(crate) fn iter(&self, now: Instant) -> impl Iterator<Item = (Slot, Duration, &[u8])> {
+        let now = nanos(now.saturating_duration_since(self.epoch)).max(self.latest);
+        let wait = move |head: &Head| Duration::from_nanos(now - head.at.now);
+        self.arenas
+            .iter()
+            .flat_map(move |arena| arena.iter().map(move |head| (head.owner, wait(head), arena.record(head))))
+    }
+
     /// How long the datagrams waited that were cut.
     pub(crate) fn delay(&self) -> &QueueDelay {
         &self.delay
     }
 
-    /// Puts datagrams of the flow in turn into the draft, until its turn, its backlog or the batch ends.
-    fn serve(
-        &mut self,
-        tick: Tick,
-        slot: Slot,
-        mut head: Head,
-        end: usize,
-        draft: &mut Draft,
-        dropped: &mut impl FnMut(Dropped),
-    ) {
-        let share = self.share(slot, draft);
-        let class = self.flows[slot].spec.class;
-        loop {
-            draft.bytes.extend_from_slice(self.arenas[class_index(class)].record(&head));
-            draft.shares[share].datagrams += 1;
-            draft.shares[share].bytes += head.len();
-            self.delay.record(Duration::from_nanos(tick.now - head.at.now));
-            self.pop(slot);
-            if !self.flows[slot].pay(head.cost()) {
-                return;
-            }
-            match self.fresh(tick, slot, dropped) {
-                Some(next) if draft.bytes.len() + next.len() <= end => head = next,
-                Some(_) | None => return,
-            }
+    /// Drops from whoever holds the most until what is queued fits into `cap`.
+    fn shrink(&mut self, cap: usize, dropped: &mut impl FnMut(Dropped)) {
+        while self.bytes > cap {
+            let Some(fattest) = self.ranks.fattest(&self.flows) else { break };
+            self.discard(fattest, DropReason::Full, dropped);
         }
-    }
-
-    /// Where the flow's share of this batch is.
-    fn share(&mut self, slot: Slot, draft: &mut Draft) -> usize {
-        let flow = &mut self.flows[slot];
-        if flow.batch != self.batches {
-            flow.batch = self.batches;
-            flow.share = draft.shares.len();
-            draft.shares.push(Share { slot, datagrams: 0, bytes: 0 });
-        }
-        flow.share
-    }
-
-    /// The oldest datagram of a flow that is not dropped for its age or its wait.
-    fn fresh(&mut self, tick: Tick, slot: Slot, dropped: &mut impl FnMut(Dropped)) -> Option<Head> {
-        let class = self.flows[slot].spec.class;
-        let patience = *self.patience(class);
-        loop {
-            let flow = &mut self.flows[slot];
-            if flow.backlog.datagrams == 0 {
-                return None;
-            }
-            let head = self.arenas[class_index(class)].first(flow);
-            let wait = tick.active.saturating_sub(head.at.active);
-            let last = flow.backlog.datagrams == 1;
-            if tick.now - head.at.now >= nanos(patience.age) {
-                self.discard(slot, DropReason::Age, dropped);
-            } else if flow.codel.judge(tick.active, wait, last, patience.codel()) {
-                self.discard(slot, DropReason::Codel, dropped);
-            } else {
-                return Some(head);
-            }
-        }
+        self.tidy();
     }
 
     fn discard(&mut self, slot: Slot, reason: DropReason, dropped: &mut impl FnMut(Dropped)) {
-        let bytes = self.pop(slot).len();
+        let flow = &mut self.flows[slot];
+        let before = flow.backlog;
+        let bytes = self.arenas[class_index(flow.spec.class)].pop(flow).len();
+        self.settle(slot, before);
         dropped(Dropped { slot, reason, bytes });
     }
 
-    /// Takes the oldest datagram of a flow that has one off the books.
-    fn pop(&mut self, slot: Slot) -> Head {
-        let flow = &mut self.flows[slot];
-        let head = self.arenas[class_index(flow.spec.class)].pop(flow);
-        self.sched.unqueued(flow);
-        self.datagrams -= 1;
-        self.bytes -= head.cost();
+    /// Brings the books in line with a flow's backlog, which was `before` and has changed.
+    fn settle(&mut self, slot: Slot, before: Backlog) {
+        let Flow { backlog, spec, .. } = self.flows[slot];
+        self.datagrams = self.datagrams + backlog.datagrams - before.datagrams;
+        self.bytes = self.bytes + backlog.bytes - before.bytes;
+        self.sched.settle(spec.lane, before.datagrams, backlog.datagrams);
         self.ranks.update(&mut self.flows, slot);
-        head
     }
 
     fn tidy(&mut self) {
@@ -416,24 +384,27 @@ impl Queues {
         }
     }
 
-    fn release(&mut self) {
+    /// Gives back all that nothing queued needs; without anything queued, that is all.
+    fn release(&mut self, now: u64) {
         for arena in &mut self.arenas {
             arena.release(&mut self.flows);
         }
-        self.sched.release(&mut self.flows);
-    }
-
-    fn patience(&self, class: Class) -> &Patience {
-        match class {
-            Class::Reliable | Class::Control => &self.limits.reliable,
-            Class::Realtime => &self.limits.realtime,
+        if self.is_empty() {
+            self.sched.clear(&mut self.flows);
+        } else {
+            self.flows.tidy();
+            self.rest.again(now);
         }
     }
 
-    /// Reads the clocks; real time never goes back, so that the arenas stay ordered by age.
     fn tick(&mut self, at: Moment) -> Tick {
-        self.latest = self.latest.max(nanos(at.now.saturating_duration_since(self.epoch)));
-        Tick { now: self.latest, active: nanos(at.active) }
+        Tick { now: self.clock(at.now), active: nanos(at.active) }
+    }
+
+    /// Real time since the beginning; it never goes back, so that the arenas stay ordered by age.
+    fn clock(&mut self, now: Instant) -> u64 {
+        self.latest = self.latest.max(nanos(now.saturating_duration_since(self.epoch)));
+        self.latest
     }
 }
 
@@ -475,9 +446,9 @@ impl Default for QueueLimits {
     }
 }
 
-impl Patience {
-    fn codel(&self) -> CodelParams {
-        CodelParams { target: nanos(self.target), interval: nanos(self.interval) }
+impl From<Patience> for Ticks {
+    fn from(Patience { age, target, interval }: Patience) -> Self {
+        Self { age: nanos(age), codel: CodelParams { target: nanos(target), interval: nanos(interval) } }
     }
 }
 
@@ -487,14 +458,17 @@ impl Rest {
         self.look.get_or_insert(now.saturating_add(LOOK));
     }
 
-    fn is_due(&mut self, now: u64) -> bool {
-        if self.look.is_none_or(|look| look > now) {
-            return false;
+    fn look(&mut self, now: u64) -> Option<Look> {
+        self.look.take_if(|look| *look <= now)?;
+        if !std::mem::take(&mut self.pushed) {
+            return Some(Look::Quiet);
         }
-        let due = !self.pushed;
-        self.look = self.pushed.then(|| now.saturating_add(LOOK));
-        self.pushed = false;
-        due
+        self.again(now);
+        Some(Look::Busy)
+    }
+
+    fn again(&mut self, now: u64) {
+        self.look = Some(now.saturating_add(LOOK));
     }
 }
 
@@ -510,5 +484,11 @@ fn nanos(time: Duration) -> u64 {
 }
 
 const CLASSES: [Class; 2] = [Class::Reliable, Class::Realtime];
+/// Between two looks.
 const LOOK: u64 = 1_000_000_000;
 const MOST_BYTES: usize = 1 << 30;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

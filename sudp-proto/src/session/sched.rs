@@ -67,6 +67,11 @@ impl Flows {
         self.dense.get(place as usize)
     }
 
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Flow> {
+        let place = *self.places.get(slot.index())?;
+        self.dense.get_mut(place as usize)
+    }
+
     fn insert(&mut self, flow: Flow) {
         let at = flow.slot.index();
         if at >= self.places.len() {
@@ -81,6 +86,13 @@ impl Flows {
         self.dense.swap_remove(hole as usize);
         if let Some(moved) = self.dense.get(hole as usize) {
             self.places[moved.slot.index()] = hole;
+        }
+    }
+
+    /// Gives back memory that far outgrew the flows there are.
+    pub(super) fn tidy(&mut self) {
+        if self.dense.capacity() > 4 * self.dense.len() + SLACK {
+            self.dense.shrink_to(2 * self.dense.len() + SLACK / 2);
         }
     }
 
@@ -129,13 +141,13 @@ struct Roster {
 
 impl Sched {
     pub(super) fn new(quantum: u32) -> Self {
-        Self { lanes: [Rosters::default(); Lane::COUNT], quantum: i64::from(quantum.max(1)), tickets: 0 }
+        Self { lanes: [Rosters::default(); Lane::COUNT], quantum: i64::from(quantum.max(LEAST_QUANTUM)), tickets: 0 }
     }
 
     /// Gives `slot` a turn, ahead of all that have had theirs, unless it has one.
     pub(super) fn enter(&mut self, flows: &mut Flows, slot: Slot, spec: FlowSpec) {
         if flows.get(slot).is_some() {
-            return;
+            return self.respec(flows, slot, spec);
         }
         flows.insert(Flow {
             slot,
@@ -187,6 +199,20 @@ impl Sched {
         flows.remove(slot);
     }
 
+    /// Follows a change of what a flow asks for; what it has queued keeps its class and copies.
+    fn respec(&mut self, flows: &mut Flows, slot: Slot, spec: FlowSpec) {
+        let flow = &mut flows[slot];
+        if flow.spec == spec {
+            return;
+        }
+        if flow.backlog.datagrams == 0 {
+            flow.spec = FlowSpec { lane: flow.spec.lane, ..spec };
+        }
+        if flow.spec.lane != spec.lane {
+            self.rehome(flows, slot, spec.lane);
+        }
+    }
+
     /// Moves a flow to the end of another lane.
     pub(super) fn rehome(&mut self, flows: &mut Flows, slot: Slot, lane: Lane) {
         let Flow { turn, backlog, spec, .. } = flows[slot];
@@ -197,21 +223,16 @@ impl Sched {
         self.append(flows, slot, turn);
     }
 
-    /// Ends all turns if nothing is queued, and gives back what is not needed.
-    pub(super) fn release(&mut self, flows: &mut Flows) {
-        if self.lanes.iter().all(|rosters| rosters.datagrams == 0) {
-            self.lanes = [Rosters::default(); Lane::COUNT];
-            *flows = Flows::default();
-        }
-        flows.dense.shrink_to_fit();
+    /// Forgets all flows; none may have anything queued.
+    pub(super) fn clear(&mut self, flows: &mut Flows) {
+        self.lanes = [Rosters::default(); Lane::COUNT];
+        *flows = Flows::default();
     }
 
-    pub(super) fn queued(&mut self, flow: &mut Flow) {
-        self.lanes[flow.spec.lane.index()].datagrams += 1;
-    }
-
-    pub(super) fn unqueued(&mut self, flow: &mut Flow) {
-        self.lanes[flow.spec.lane.index()].datagrams -= 1;
+    /// Counts that a flow of `lane`, which had `before` datagrams queued, has `after`.
+    pub(super) fn settle(&mut self, lane: Lane, before: usize, after: usize) {
+        let rosters = &mut self.lanes[lane.index()];
+        rosters.datagrams = rosters.datagrams + after - before;
     }
 
     pub(super) fn datagrams(&self, lane: Lane) -> usize {
@@ -368,4 +389,7 @@ fn place(index: usize) -> u32 {
     u32::try_from(index).expect("slots are 32 bits wide, so there are no more flows")
 }
 
+/// Smaller ones would send a flow round and round after a large datagram.
+const LEAST_QUANTUM: u32 = 256;
 const NOWHERE: u32 = u32::MAX;
+const SLACK: usize = 64;

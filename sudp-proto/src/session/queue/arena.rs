@@ -3,7 +3,9 @@
 //! What leaves is marked dead; the rest slides together when room is needed or most of it is dead.
 //! So memory stays within twice what is queued plus a constant, and no datagram allocates.
 
-use super::Slot;
+use std::ops::Range;
+
+use super::{Slot, Tick};
 use crate::session::sched::{Backlog, Flow, Flows};
 
 /// The queued datagrams of one class, oldest first.
@@ -21,7 +23,7 @@ pub(super) struct Arena {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     /// When it came.
-    pub(super) at: super::Tick,
+    pub(super) at: Tick,
     start: usize,
     len: u32,
     next: u32,
@@ -30,7 +32,7 @@ pub(super) struct Head {
 }
 
 /// What a datagram takes besides its bytes, counted against every limit.
-pub(super) const OVERHEAD: usize = size_of::<Head>();
+const OVERHEAD: usize = size_of::<Head>();
 
 impl Head {
     pub(super) fn len(&self) -> usize {
@@ -42,29 +44,36 @@ impl Head {
         self.len() + OVERHEAD
     }
 
-    fn range(&self) -> std::ops::Range<usize> {
+    fn range(&self) -> Range<usize> {
         self.start..self.start + self.len()
     }
 }
 
 impl Arena {
-    /// Appends a datagram to the backlog of `slot`.
-    pub(super) fn push(&mut self, flows: &mut Flows, slot: Slot, at: super::Tick, record: &[u8]) {
-        self.make_room(flows, record.len());
+    /// Makes room for a datagram of `len` bytes, sliding together what is queued where that helps.
+    pub(super) fn make_room(&mut self, flows: &mut Flows, len: usize) {
+        if self.heads.len() < self.heads.capacity() && self.bytes.capacity() - self.bytes.len() >= len {
+            return;
+        }
+        self.compact(flows);
+        grow(&mut self.bytes, len, FIRST_BYTES);
+        grow(&mut self.heads, 1, FIRST_HEADS);
+    }
+
+    /// Appends a datagram to the backlog of its flow.
+    pub(super) fn push(&mut self, flow: &mut Flow, at: Tick, record: &[u8]) {
         let index = self.heads.len();
-        let head = Head { at, start: self.bytes.len(), len: narrow(record.len()), next: 0, owner: slot };
+        let head = Head { at, start: self.bytes.len(), len: narrow(record.len()), next: 0, owner: flow.slot };
         self.bytes.extend_from_slice(record);
         self.heads.push(head);
         self.live += 1;
         self.live_bytes += head.len();
 
-        let Backlog { last, datagrams, .. } = flows[slot].backlog;
-        if datagrams > 0 {
-            self.heads[last].next = narrow(index);
-        }
-        let backlog = &mut flows[slot].backlog;
-        if datagrams == 0 {
+        let backlog = &mut flow.backlog;
+        if backlog.datagrams == 0 {
             backlog.first = index;
+        } else {
+            self.heads[backlog.last].next = narrow(index);
         }
         backlog.last = index;
         backlog.datagrams += 1;
@@ -84,6 +93,11 @@ impl Arena {
     /// The oldest datagram of all.
     pub(super) fn oldest(&self) -> Option<&Head> {
         self.heads.get(self.front)
+    }
+
+    /// Every datagram, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Head> {
+        self.heads[self.front..].iter().filter(|head| head.owner != Slot::NONE)
     }
 
     /// Whose oldest datagram has come to `age`, if anyone's has.
@@ -138,17 +152,11 @@ impl Arena {
         self.bytes.capacity() + self.heads.capacity() * OVERHEAD
     }
 
-    fn make_room(&mut self, flows: &mut Flows, len: usize) {
-        if self.heads.len() < self.heads.capacity() && self.bytes.capacity() - self.bytes.len() >= len {
-            return;
-        }
-        self.compact(flows);
-        grow(&mut self.bytes, len, FIRST_BYTES);
-        grow(&mut self.heads, 1, FIRST_HEADS);
-    }
-
     /// Slides the living together, and chains them anew.
     fn compact(&mut self, flows: &mut Flows) {
+        if self.heads.len() == self.live {
+            return;
+        }
         let (mut kept, mut end) = (0, 0);
         for index in self.front..self.heads.len() {
             let mut head = self.heads[index];
