@@ -71,3 +71,53 @@ impl Codel {
         from.saturating_add(u64::try_from(gap).unwrap_or(u64::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: u64 = 1_000_000;
+    const PARAMS: CodelParams = CodelParams { target: 20 * MILLI, interval: 100 * MILLI };
+
+    #[test]
+    fn a_wait_below_the_target_drops_nothing() {
+        assert_eq!(drops(0..10_000, |_| 19), []);
+    }
+
+    #[test]
+    fn a_wait_has_to_stand_for_an_interval() {
+        assert_eq!(drops(0..10_000, |now| if now % 100 == 99 { 19 } else { 500 }), []);
+    }
+
+    #[test]
+    fn the_last_datagram_of_a_flow_is_spared() {
+        let mut codel = Codel::default();
+        assert!((0..10_000).all(|now| !codel.judge(now * MILLI, 500 * MILLI, true, PARAMS)));
+    }
+
+    #[test]
+    fn drops_come_closer_together_with_the_square_root_of_their_number() {
+        let drops = drops(0..600, |_| 500);
+        assert_eq!(drops, [100, 200, 271, 329, 379, 424, 464, 502, 538, 571]);
+    }
+
+    #[test]
+    fn a_spell_ends_with_the_standing_wait_and_the_next_resumes_its_pace() {
+        let good = 571..580;
+        let drops = drops(0..900, |now| if good.contains(&now) { 0 } else { 500 });
+        assert_eq!(drops[9..], [680, 716, 749, 781, 811, 840, 868, 894]);
+    }
+
+    #[test]
+    fn a_spell_long_after_another_begins_slowly() {
+        let good = 571..5_000;
+        let drops = drops(0..5_400, |now| if good.contains(&now) { 0 } else { 500 });
+        assert_eq!(drops[9..], [5_100, 5_200, 5_271, 5_329, 5_379]);
+    }
+
+    /// When something is dropped, of datagrams that leave every millisecond after such waits; all in milliseconds.
+    fn drops(time: std::ops::Range<u64>, wait: impl Fn(u64) -> u64) -> Vec<u64> {
+        let mut codel = Codel::default();
+        time.filter(|now| codel.judge(now * MILLI, wait(*now) * MILLI, false, PARAMS)).collect()
+    }
+}

@@ -393,3 +393,63 @@ fn place(index: usize) -> u32 {
 const LEAST_QUANTUM: u32 = 256;
 const NOWHERE: u32 = u32::MAX;
 const SLACK: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Class;
+
+    #[test]
+    fn a_rank_holds_what_differs_by_at_most_a_quarter() {
+        let mut least = 41;
+        for bytes in 41..2 * 1024 * 1024 {
+            if Ranks::of(bytes) != Ranks::of(least) {
+                assert_eq!(Ranks::of(bytes), Ranks::of(least) + 1);
+                least = bytes;
+            }
+            assert!(bytes < least + least.div_ceil(4), "{bytes} shares a rank with {least}");
+        }
+        assert_eq!(Ranks::of(usize::MAX), Ranks::COUNT - 1);
+    }
+
+    #[test]
+    fn the_fattest_is_found_through_any_change() {
+        let (mut flows, mut sched, mut ranks) = (Flows::default(), Sched::new(4096), Ranks::new());
+        let mut sizes = [0; 40];
+        let mut state = 1_usize;
+        for _ in 0..5_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (index, bytes) = ((state >> 33) % 40, (state >> 40) % 3_000);
+            let slot = Slot(place(index));
+            sched.enter(&mut flows, slot, SPEC);
+            flows[slot].backlog.bytes = bytes;
+            ranks.update(&mut flows, slot);
+            sizes[index] = bytes;
+
+            let found = ranks.fattest(&flows).map_or(0, |slot| flows[slot].backlog.bytes);
+            let most = *sizes.iter().max().unwrap();
+            assert!(found <= most && most < found + found.div_ceil(4).max(1), "{found} instead of {most}");
+        }
+    }
+
+    #[test]
+    fn flows_stay_dense_whoever_leaves() {
+        let (mut flows, mut sched) = (Flows::default(), Sched::new(4096));
+        for slot in (0..100).map(Slot) {
+            sched.enter(&mut flows, slot, SPEC);
+        }
+        for slot in (0..100).step_by(3).map(Slot) {
+            sched.leave(&mut flows, slot);
+            assert!(flows.get(slot).is_none());
+        }
+        assert_eq!(flows.dense.len(), 66);
+        for slot in (0..100).filter(|slot| slot % 3 != 0).map(Slot) {
+            assert_eq!(flows[slot].slot, slot);
+            assert_eq!(sched.front(&mut flows, &[Lane::ANY]), Some(slot));
+            sched.leave(&mut flows, slot);
+        }
+        assert_eq!(sched.front(&mut flows, &[Lane::ANY]), None);
+    }
+
+    const SPEC: FlowSpec = FlowSpec { class: Class::Reliable, copies: 1, lane: Lane::ANY };
+}

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{Slot, Tick};
-use crate::session::sched::{Backlog, Flow, Flows};
+use crate::session::sched::{Flow, Flows};
 
 /// The queued datagrams of one class, oldest first.
 #[derive(Debug, Default)]

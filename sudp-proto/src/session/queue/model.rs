@@ -138,7 +138,7 @@ impl World {
     }
 
     fn spec(&self, slot: Slot) -> FlowSpec {
-        let class = if slot.0 % 2 == 0 { Class::Reliable } else { Class::Realtime };
+        let class = if slot.0.is_multiple_of(2) { Class::Reliable } else { Class::Realtime };
         FlowSpec { class, copies: u8::from(slot.0 % 4 == 3), lane: lane(self.lanes[slot.index()]) }
     }
 
