@@ -1,1 +1,492 @@
-//! (being written)
+//! One WebSocket connection, as a machine on bytes.
+//!
+//! A link goes through stages: words with an upstream proxy, the upgrade, frames, the closing
+//! handshake. Bytes that arrived go in with [`Link::handle_input`], what happened comes out of
+//! [`Link::poll_event`], and what should be written lies in [`Link::output`]. A link knows nothing of
+//! sessions; [`LinkEvent::Ended`] is the last thing it says.
+
+mod answer;
+mod control;
+mod end;
+mod frame;
+mod http;
+mod mask;
+mod open;
+mod proxy;
+mod upgrade;
+mod utf8;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+pub use answer::Answer;
+pub use end::{AnswerFault, FrameFault, LinkEnd, LinkStage, Refusal, RefusalKind, RequestFault};
+pub use http::HeadFault;
+pub use proxy::{Proxy, ProxyEnd, ProxyKind};
+pub use upgrade::{
+    ClientUpgrade, RequestHead, SUBPROTOCOL, Scheme, ServerExpect, Subprotocol, UpgradeError, UpgradeRequest,
+};
+
+use crate::rng::{Rng, Seed};
+use http::Scan;
+use open::Open;
+use proxy::Dialogue;
+use upgrade::{Question, Verdict};
+
+/// What a link bears with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LinkLimits {
+    /// Whether text messages are taken; they end a link otherwise. Default: no.
+    pub text: bool,
+    /// Bytes of a message, seen in the heads of its frames. Default: 66 KiB.
+    pub message: usize,
+    /// Fragments of less than 256 bytes in a message. Default: 16.
+    pub small_fragments: usize,
+    /// Bytes of a request or of an answer before its body. Default: 16 KiB.
+    pub head: usize,
+    /// Fields of a request or of an answer. Default: 64.
+    pub headers: usize,
+    /// Bytes of unsent output above which only the newest ping is answered. Default: 64 KiB.
+    pub output: usize,
+    /// How long each stage may take.
+    pub deadlines: LinkDeadlines,
+}
+
+/// How long each stage of a link may take, in total.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LinkDeadlines {
+    /// Until an upstream proxy has let us through. Default: 10 s.
+    pub proxy: Duration,
+    /// Until a server has read the head of a request. Default: 5 s.
+    pub head: Duration,
+    /// Until a client has read the answer to its request. Default: 10 s.
+    pub answer: Duration,
+    /// From the first byte of a message to its last. Default: 90 s, at which 66 KiB move at 1 KiB/s.
+    pub message: Duration,
+    /// Until the other side's close frame, and again until its stream ends. Default: 3 s.
+    pub close: Duration,
+}
+
+/// What happened on a link.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LinkEvent {
+    /// The link is over; nothing follows.
+    Ended(LinkEnd),
+    /// A binary message, if possible a slice of what was passed to [`Link::handle_input`].
+    Message(Bytes),
+    /// A client's upgrade succeeded.
+    Open {
+        /// Whether the server confirmed [`SUBPROTOCOL`]; a proxy may have taken that away.
+        subprotocol: bool,
+    },
+    /// A request for an upgrade waits for [`Link::accept`], [`Link::refuse`] or [`Link::hand_over`].
+    Request(Box<UpgradeRequest>),
+    /// A request that wants something else waits for [`Link::refuse`] or [`Link::hand_over`].
+    ///
+    /// What stands behind its head stays in the caller's buffer.
+    Stranger(Box<RequestHead>),
+    /// A text message; only if [`LinkLimits::text`] says so.
+    Text(Bytes),
+}
+
+/// The link is in a stage in which that cannot be done: it has ended, or has not come so far.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the link is not in the stage for this")]
+pub struct WrongStage;
+
+/// One WebSocket connection.
+///
+/// The caller owns the buffer of what arrived, and passes the same one every time. After each call
+/// that changes something, events are polled, output is written, and the timeout is looked at.
+pub struct Link {
+    role: Role,
+    limits: LinkLimits,
+    rng: Rng,
+    stage: Stage,
+    deadline: Option<(Instant, LinkStage)>,
+    output: BytesMut,
+    events: VecDeque<LinkEvent>,
+}
+
+impl Link {
+    /// The client's end of a fresh stream; its first words are in the output at once.
+    pub fn client(now: Instant, mut upgrade: ClientUpgrade, limits: LinkLimits, seed: Seed) -> Self {
+        let stage = Stage::Ended(Rest::Done);
+        let mut link = Self::new(Role::Client, limits, &seed, stage);
+        match upgrade.proxy.take() {
+            None => link.ask(now, &upgrade),
+            Some(proxy) => {
+                let dialogue = Dialogue::new(proxy, upgrade.target().clone(), &mut link.output);
+                link.stage = Stage::Proxy(dialogue, Box::new(upgrade));
+                link.deadline = Some((now + limits.deadlines.proxy, LinkStage::Proxy));
+            }
+        }
+        link
+    }
+
+    /// The server's end of a fresh stream.
+    pub fn server(now: Instant, expect: ServerExpect, limits: LinkLimits, seed: Seed) -> Self {
+        let mut link = Self::new(Role::Server, limits, &seed, Stage::Head(Scan::new(), expect));
+        link.deadline = Some((now + limits.deadlines.head, LinkStage::Head));
+        link
+    }
+
+    fn new(role: Role, limits: LinkLimits, seed: &Seed, stage: Stage) -> Self {
+        Self {
+            role,
+            limits,
+            rng: Rng::new(seed),
+            stage,
+            deadline: None,
+            output: BytesMut::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes what it can of the bytes that arrived, and leaves the beginning of what is not complete.
+    ///
+    /// Bytes are unmasked where they lie, and messages are slices of the buffer. At most 1,024 events
+    /// wait at a time: who finds the buffer not empty after polling them all calls again, until
+    /// nothing more is taken. After the end of a link all bytes are discarded.
+    pub fn handle_input(&mut self, now: Instant, input: &mut BytesMut) {
+        while self.events.len() < MAX_EVENTS && self.step(now, input) {}
+        self.watch_message(now, input);
+    }
+
+    /// The stream ended: the other side will not send another byte.
+    pub fn handle_end(&mut self, _now: Instant) {
+        match &mut self.stage {
+            Stage::Ended(rest) => *rest = rest.after_end(),
+            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) | Stage::Open(_) => {
+                self.end(LinkEnd::Truncated, Rest::Done);
+            }
+        }
+    }
+
+    /// Takes the next event.
+    pub fn poll_event(&mut self) -> Option<LinkEvent> {
+        let event = self.events.pop_front();
+        if self.events.is_empty() && self.events.capacity() > IDLE_EVENTS {
+            self.events = VecDeque::new();
+        }
+        event
+    }
+
+    /// Answers a [`LinkEvent::Request`] with the upgrade.
+    pub fn accept(&mut self, _now: Instant) -> Result<(), WrongStage> {
+        let Stage::Asked(Asked::Upgrade(request)) = &self.stage else { return Err(WrongStage) };
+        upgrade::put_accept(request, &mut self.output);
+        self.stage = Stage::Open(Open::new(self.role.other()));
+        Ok(())
+    }
+
+    /// Answers a [`LinkEvent::Request`] or [`LinkEvent::Stranger`] with plain HTTP, and ends the link.
+    pub fn refuse(&mut self, now: Instant, answer: &Answer) -> Result<(), WrongStage> {
+        let Stage::Asked(_) = &self.stage else { return Err(WrongStage) };
+        self.refuse_with(now, RequestFault::Denied, answer);
+        Ok(())
+    }
+
+    /// Gives up the stream of a request that was not answered, for someone else to serve: the bytes of
+    /// its head. What stands behind it is in the caller's buffer.
+    pub fn hand_over(self) -> Result<Bytes, WrongStage> {
+        match self.stage {
+            Stage::Asked(Asked::Stranger(head)) => Ok(head.raw().clone()),
+            Stage::Asked(Asked::Upgrade(request)) => Ok(request.head.raw().clone()),
+            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Open(_) | Stage::Ended(_) => {
+                Err(WrongStage)
+            }
+        }
+    }
+
+    /// Begins the closing handshake; before the link is open, gives it up.
+    ///
+    /// A code that may not be sent is left out, and a reason is cut at 123 bytes. Messages of the
+    /// remote still arrive until its close frame.
+    pub fn close(&mut self, now: Instant, code: u16, reason: &str) {
+        match &mut self.stage {
+            Stage::Ended(_) => {}
+            Stage::Open(open) if open.is_closing() => {}
+            Stage::Open(_) => self.begin_close(now, code, reason),
+            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) => self.abort(),
+        }
+    }
+
+    /// Ends the link without a word; output that was not taken is forgotten.
+    pub fn abort(&mut self) {
+        match &mut self.stage {
+            Stage::Ended(rest) => *rest = Rest::Done,
+            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) | Stage::Open(_) => {
+                self.end(LinkEnd::Aborted, Rest::Done);
+            }
+        }
+        self.output = BytesMut::new();
+    }
+
+    /// What should be written to the stream.
+    pub fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// Forgets the first `written` bytes of the output.
+    ///
+    /// # Panics
+    ///
+    /// If the output has fewer.
+    pub fn advance_output(&mut self, written: usize) {
+        self.output.advance(written);
+        if self.output.is_empty() && self.output.capacity() > IDLE_OUTPUT {
+            self.output = BytesMut::new();
+        }
+        self.flush_pong();
+    }
+
+    /// Gives back memory that is not in use; for a link that has been idle for a while.
+    pub fn release(&mut self) {
+        if self.output.is_empty() {
+            self.output = BytesMut::new();
+        }
+        self.events.shrink_to_fit();
+    }
+
+    /// How many bytes the frame at the front of `input` still lacks, so that room can be made for all
+    /// of it; never more than the limits allow, 0 if it is not known.
+    pub fn missing(&self, input: &BytesMut) -> usize {
+        match &self.stage {
+            Stage::Open(open) => open.missing(input).min(self.limits.message.saturating_add(MAX_FRAME_HEAD)),
+            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) | Stage::Ended(_) => 0,
+        }
+    }
+
+    /// Whether messages can be sent.
+    pub fn is_open(&self) -> bool {
+        matches!(&self.stage, Stage::Open(open) if !open.is_closing())
+    }
+
+    /// Whether the write side of the stream should be shut down: all is written, and nothing follows.
+    pub fn wants_finish(&self) -> bool {
+        self.output.is_empty() && matches!(self.stage, Stage::Ended(Rest::Finish | Rest::Finished | Rest::Done))
+    }
+
+    /// Whether the stream can be dropped.
+    pub fn is_finished(&self) -> bool {
+        self.output.is_empty() && matches!(self.stage, Stage::Ended(Rest::Finished | Rest::Done))
+    }
+
+    /// When [`Link::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline.map(|(at, _)| at)
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let Some((_, stage)) = self.deadline.filter(|(at, _)| *at <= now) else { return };
+        match &mut self.stage {
+            Stage::Ended(rest) => *rest = Rest::Done,
+            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) | Stage::Open(_) => {
+                self.end(LinkEnd::Timeout(stage), Rest::Done);
+            }
+        }
+        self.deadline = None;
+        self.output = BytesMut::new();
+    }
+
+    /// Does one thing with the input; false when there is nothing to do.
+    fn step(&mut self, now: Instant, input: &mut BytesMut) -> bool {
+        match &mut self.stage {
+            Stage::Proxy(..) => self.step_proxy(now, input),
+            Stage::Answer(..) => self.step_answer(now, input),
+            Stage::Head(..) => self.step_head(now, input),
+            Stage::Asked(Asked::Stranger(_)) => false,
+            Stage::Asked(Asked::Upgrade(_)) if input.is_empty() => false,
+            Stage::Asked(Asked::Upgrade(_)) => {
+                self.events.clear();
+                self.refuse_with(now, RequestFault::Early, &RequestFault::Early.into());
+                true
+            }
+            Stage::Open(_) => self.step_open(now, input),
+            Stage::Ended(_) => {
+                input.clear();
+                false
+            }
+        }
+    }
+
+    fn step_proxy(&mut self, now: Instant, input: &mut BytesMut) -> bool {
+        let Stage::Proxy(dialogue, upgrade) = &mut self.stage else { return false };
+        match dialogue.handle_input(&self.limits, input, &mut self.output) {
+            Ok(false) => return false,
+            Ok(true) => {
+                let upgrade = (**upgrade).clone();
+                self.ask(now, &upgrade);
+            }
+            Err(end) => self.end(end.into(), Rest::Done),
+        }
+        true
+    }
+
+    fn step_answer(&mut self, now: Instant, input: &mut BytesMut) -> bool {
+        let Stage::Answer(question) = &mut self.stage else { return false };
+        match question.read(&self.limits, input) {
+            Ok(None) => return false,
+            Ok(Some(subprotocol)) => {
+                self.deadline = None;
+                self.stage = Stage::Open(Open::new(self.role.other()));
+                self.events.push_back(LinkEvent::Open { subprotocol });
+            }
+            Err(end) => self.end_politely(now, end),
+        }
+        true
+    }
+
+    fn step_head(&mut self, now: Instant, input: &mut BytesMut) -> bool {
+        let Stage::Head(scan, expect) = &mut self.stage else { return false };
+        let verdict = match scan.take(input, self.limits.head, self.limits.headers) {
+            Ok(None) => return false,
+            Ok(Some(head)) => upgrade::judge(head, expect),
+            Err(fault) => Err(fault.into()),
+        };
+        self.deadline = None;
+        match verdict {
+            Ok(Verdict::Stranger(head)) => {
+                self.stage = Stage::Asked(Asked::Stranger(Box::new(head.clone())));
+                self.events.push_back(LinkEvent::Stranger(Box::new(head)));
+            }
+            Ok(Verdict::Upgrade(request)) => {
+                self.stage = Stage::Asked(Asked::Upgrade(Box::new(request.clone())));
+                self.events.push_back(LinkEvent::Request(Box::new(request)));
+            }
+            Err(fault) => self.refuse_with(now, fault, &fault.into()),
+        }
+        true
+    }
+
+    fn ask(&mut self, now: Instant, upgrade: &ClientUpgrade) {
+        self.stage = Stage::Answer(Question::put(upgrade, &mut self.rng, &mut self.output));
+        self.deadline = Some((now + self.limits.deadlines.answer, LinkStage::Answer));
+    }
+
+    fn refuse_with(&mut self, now: Instant, fault: RequestFault, answer: &Answer) {
+        answer.put(&mut self.output);
+        self.end_politely(now, LinkEnd::Request { status: answer.status(), fault });
+    }
+
+    /// Ends the link, with time to write what is left and to read the end of the other side's stream,
+    /// so that the system does not reset the connection under our last words.
+    fn end_politely(&mut self, now: Instant, end: LinkEnd) {
+        self.end(end, Rest::Finish);
+        self.deadline = Some((now + self.limits.deadlines.close, LinkStage::Close));
+    }
+
+    fn end(&mut self, end: LinkEnd, rest: Rest) {
+        self.stage = Stage::Ended(rest);
+        self.deadline = None;
+        self.events.push_back(LinkEvent::Ended(end));
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("role", &self.role)
+            .field("stage", &self.stage)
+            .field("deadline", &self.deadline)
+            .field("output", &self.output.len())
+            .field("events", &self.events.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for LinkLimits {
+    fn default() -> Self {
+        Self {
+            text: false,
+            message: 66 << 10,
+            small_fragments: 16,
+            head: 16 << 10,
+            headers: 64,
+            output: 64 << 10,
+            deadlines: LinkDeadlines::default(),
+        }
+    }
+}
+
+impl Default for LinkDeadlines {
+    fn default() -> Self {
+        Self {
+            proxy: Duration::from_secs(10),
+            head: Duration::from_secs(5),
+            answer: Duration::from_secs(10),
+            message: Duration::from_secs(90),
+            close: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Which end of the stream this is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Role {
+    Client,
+    Server,
+}
+
+impl Role {
+    fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// Where the link is in its life.
+#[derive(Debug)]
+enum Stage {
+    Proxy(Dialogue, Box<ClientUpgrade>),
+    Answer(Question),
+    Head(Scan, ServerExpect),
+    Asked(Asked),
+    Open(Open),
+    Ended(Rest),
+}
+
+/// A request that the caller decides on.
+#[derive(Debug)]
+enum Asked {
+    Stranger(Box<RequestHead>),
+    Upgrade(Box<UpgradeRequest>),
+}
+
+/// What is left to do with the stream of a link that has ended.
+#[derive(Clone, Copy, Debug)]
+enum Rest {
+    /// Write what is left, then wait for the other side to end the stream.
+    Wait,
+    /// Write what is left, shut down, then wait for the other side to end the stream.
+    Finish,
+    /// Write what is left.
+    Finished,
+    /// Nothing.
+    Done,
+}
+
+impl Rest {
+    fn after_end(self) -> Self {
+        match self {
+            Self::Wait | Self::Finish | Self::Finished => Self::Finished,
+            Self::Done => Self::Done,
+        }
+    }
+}
+
+/// Events that may wait.
+const MAX_EVENTS: usize = 1_024;
+/// Events whose room is kept.
+const IDLE_EVENTS: usize = 64;
+/// Bytes of output whose room is kept.
+const IDLE_OUTPUT: usize = 64 << 10;
+const MAX_FRAME_HEAD: usize = 14;
