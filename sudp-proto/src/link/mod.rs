@@ -31,6 +31,7 @@ pub use upgrade::{
 };
 
 use crate::rng::{Rng, Seed};
+use control::Close;
 use http::Scan;
 use open::Open;
 use proxy::Dialogue;
@@ -109,7 +110,7 @@ pub struct Link {
     stage: Stage,
     deadline: Option<(Instant, LinkStage)>,
     output: BytesMut,
-    events: VecDeque<LinkEvent>,
+    heard: VecDeque<Heard>,
 }
 
 impl Link {
@@ -143,37 +144,47 @@ impl Link {
             stage,
             deadline: None,
             output: BytesMut::new(),
-            events: VecDeque::new(),
+            heard: VecDeque::new(),
         }
     }
 
     /// Takes what it can of the bytes that arrived, and leaves the beginning of what is not complete.
     ///
-    /// Bytes are unmasked where they lie, and messages are slices of the buffer. At most 1,024 events
-    /// wait at a time: who finds the buffer not empty after polling them all calls again, until
-    /// nothing more is taken. After the end of a link all bytes are discarded.
+    /// Bytes are unmasked where they lie, and messages are slices of the buffer. At most 1,024 messages
+    /// and control frames wait at a time: who finds the buffer not empty after polling all events
+    /// calls again, until nothing more is taken. After the end of a link all bytes are discarded.
     pub fn handle_input(&mut self, now: Instant, input: &mut BytesMut) {
-        while self.events.len() < MAX_EVENTS && self.step(now, input) {}
+        while self.heard.len() < MAX_HEARD && self.step(now, input) {}
         self.watch_message(now, input);
     }
 
     /// The stream ended: the other side will not send another byte.
     pub fn handle_end(&mut self, _now: Instant) {
-        match &mut self.stage {
-            Stage::Ended(rest) => *rest = rest.after_end(),
-            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) | Stage::Open(_) => {
-                self.end(LinkEnd::Truncated, Rest::Done);
-            }
+        if self.heard.is_empty() {
+            self.stream_ended();
+        } else {
+            self.heard.push_back(Heard::End);
         }
     }
 
-    /// Takes the next event.
+    /// Takes the next event, and answers the pings and the close frame that came in front of it.
+    ///
+    /// What the caller sends on account of one event is in the output before the answer to what came
+    /// behind it, however the input was cut.
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
-        let event = self.events.pop_front();
-        if self.events.is_empty() && self.events.capacity() > IDLE_EVENTS {
-            self.events = VecDeque::new();
+        loop {
+            let heard = self.heard.pop_front();
+            if self.heard.is_empty() && self.heard.capacity() > IDLE_HEARD {
+                self.heard = VecDeque::new();
+            }
+            match heard? {
+                Heard::Close(at, close) => self.closed(at, close),
+                Heard::End => self.stream_ended(),
+                Heard::Event(event) => return Some(event),
+                Heard::Fault(at, fault) => self.fail(at, fault),
+                Heard::Ping(payload) => self.answer_ping(&payload),
+            }
         }
-        event
     }
 
     /// Answers a [`LinkEvent::Request`] with the upgrade.
@@ -250,7 +261,7 @@ impl Link {
         if self.output.is_empty() {
             self.output = BytesMut::new();
         }
-        self.events.shrink_to_fit();
+        self.heard.shrink_to_fit();
     }
 
     /// How many bytes the frame at the front of `input` still lacks, so that room can be made for all
@@ -304,7 +315,7 @@ impl Link {
             Stage::Asked(Asked::Stranger(_)) => false,
             Stage::Asked(Asked::Upgrade(_)) if input.is_empty() => false,
             Stage::Asked(Asked::Upgrade(_)) => {
-                self.events.clear();
+                self.heard.clear();
                 self.refuse_with(now, RequestFault::Early, &RequestFault::Early.into());
                 true
             }
@@ -336,7 +347,7 @@ impl Link {
             Ok(Some(subprotocol)) => {
                 self.deadline = None;
                 self.stage = Stage::Open(Open::new(self.role.other()));
-                self.events.push_back(LinkEvent::Open { subprotocol });
+                self.tell(LinkEvent::Open { subprotocol });
             }
             Err(end) => self.end_politely(now, end),
         }
@@ -354,11 +365,11 @@ impl Link {
         match verdict {
             Ok(Verdict::Stranger(head)) => {
                 self.stage = Stage::Asked(Asked::Stranger(Box::new(head.clone())));
-                self.events.push_back(LinkEvent::Stranger(Box::new(head)));
+                self.tell(LinkEvent::Stranger(Box::new(head)));
             }
             Ok(Verdict::Upgrade(request)) => {
                 self.stage = Stage::Asked(Asked::Upgrade(Box::new(request.clone())));
-                self.events.push_back(LinkEvent::Request(Box::new(request)));
+                self.tell(LinkEvent::Request(Box::new(request)));
             }
             Err(fault) => self.refuse_with(now, fault, &fault.into()),
         }
@@ -382,10 +393,26 @@ impl Link {
         self.deadline = Some((now + self.limits.deadlines.close, LinkStage::Close));
     }
 
+    fn stream_ended(&mut self) {
+        match &mut self.stage {
+            Stage::Ended(rest) => *rest = rest.after_end(),
+            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) | Stage::Open(_) => {
+                self.end(LinkEnd::Truncated, Rest::Done);
+            }
+        }
+    }
+
+    fn tell(&mut self, event: LinkEvent) {
+        self.heard.push_back(Heard::Event(event));
+    }
+
     fn end(&mut self, end: LinkEnd, rest: Rest) {
+        if matches!(rest, Rest::Done) {
+            self.output = BytesMut::new();
+        }
         self.stage = Stage::Ended(rest);
         self.deadline = None;
-        self.events.push_back(LinkEvent::Ended(end));
+        self.tell(LinkEvent::Ended(end));
     }
 }
 
@@ -396,7 +423,7 @@ impl fmt::Debug for Link {
             .field("stage", &self.stage)
             .field("deadline", &self.deadline)
             .field("output", &self.output.len())
-            .field("events", &self.events.len())
+            .field("heard", &self.heard.len())
             .finish_non_exhaustive()
     }
 }
@@ -461,6 +488,16 @@ enum Asked {
     Upgrade(Box<UpgradeRequest>),
 }
 
+/// What arrived and waits for its turn.
+#[derive(Debug)]
+enum Heard {
+    Close(Instant, Close),
+    End,
+    Event(LinkEvent),
+    Fault(Instant, FrameFault),
+    Ping(Bytes),
+}
+
 /// What is left to do with the stream of a link that has ended.
 #[derive(Clone, Copy, Debug)]
 enum Rest {
@@ -483,10 +520,10 @@ impl Rest {
     }
 }
 
-/// Events that may wait.
-const MAX_EVENTS: usize = 1_024;
-/// Events whose room is kept.
-const IDLE_EVENTS: usize = 64;
+/// Things that may wait.
+const MAX_HEARD: usize = 1_024;
+/// Things whose room is kept.
+const IDLE_HEARD: usize = 64;
 /// Bytes of output whose room is kept.
 const IDLE_OUTPUT: usize = 64 << 10;
 const MAX_FRAME_HEAD: usize = 14;

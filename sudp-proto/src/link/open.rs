@@ -8,21 +8,24 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use super::control::{Close, Pong};
 use super::end::{FrameFault, LinkEnd, LinkStage};
 use super::frame::{self, Incoming, Reader};
-use super::{Link, LinkEvent, Rest, Role, Stage, WrongStage};
+use super::{Heard, Link, LinkEvent, Rest, Role, Stage, WrongStage};
 
 /// An open link.
 #[derive(Debug)]
 pub(super) struct Open {
     reader: Reader,
     pong: Pong,
+    /// Whether our close frame was sent.
     closing: bool,
+    /// Whether nothing more is read: the remote's close frame or a fault of its waits for its turn.
+    deaf: bool,
     /// Whether a message ended since the deadline of the present one was set.
     progress: bool,
 }
 
 impl Open {
     pub(super) fn new(remote: Role) -> Self {
-        Self { reader: Reader::new(remote), pong: Pong::default(), closing: false, progress: false }
+        Self { reader: Reader::new(remote), pong: Pong::default(), closing: false, deaf: false, progress: false }
     }
 
     /// Whether our close frame was sent.
@@ -57,14 +60,30 @@ impl Link {
     /// Reads one frame or message; false when there is none.
     pub(super) fn step_open(&mut self, now: Instant, input: &mut BytesMut) -> bool {
         let Stage::Open(open) = &mut self.stage else { return false };
+        if open.deaf {
+            input.clear();
+            return false;
+        }
         match open.reader.next(&self.limits, input) {
             Ok(None) => return false,
-            Ok(Some(Incoming::Close(close))) => self.closed(now, close),
-            Ok(Some(Incoming::Message(bytes))) => self.receive(LinkEvent::Message(bytes)),
-            Ok(Some(Incoming::Ping(payload))) => self.answer_ping(&payload),
+            Ok(Some(Incoming::Close(close))) => {
+                open.deaf = true;
+                self.heard.push_back(Heard::Close(now, close));
+            }
+            Ok(Some(Incoming::Message(bytes))) => {
+                open.progress = true;
+                self.tell(LinkEvent::Message(bytes));
+            }
+            Ok(Some(Incoming::Ping(payload))) => self.heard.push_back(Heard::Ping(payload)),
             Ok(Some(Incoming::Pong)) => {}
-            Ok(Some(Incoming::Text(bytes))) => self.receive(LinkEvent::Text(bytes)),
-            Err(fault) => self.fail(now, fault),
+            Ok(Some(Incoming::Text(bytes))) => {
+                open.progress = true;
+                self.tell(LinkEvent::Text(bytes));
+            }
+            Err(fault) => {
+                open.deaf = true;
+                self.heard.push_back(Heard::Fault(now, fault));
+            }
         }
         true
     }
@@ -102,14 +121,7 @@ impl Link {
         open.progress = false;
     }
 
-    fn receive(&mut self, event: LinkEvent) {
-        if let Stage::Open(open) = &mut self.stage {
-            open.progress = true;
-        }
-        self.events.push_back(event);
-    }
-
-    fn answer_ping(&mut self, payload: &Bytes) {
+    pub(super) fn answer_ping(&mut self, payload: &Bytes) {
         let Stage::Open(open) = &mut self.stage else { return };
         if open.closing {
             return;
@@ -119,7 +131,7 @@ impl Link {
     }
 
     /// The remote's close frame: echoed if it is the first, and the end either way.
-    fn closed(&mut self, now: Instant, close: Close) {
+    pub(super) fn closed(&mut self, now: Instant, close: Close) {
         let Stage::Open(open) = &self.stage else { return };
         if !open.closing {
             let echo = Close { code: close.code, reason: "".into() };
@@ -133,7 +145,7 @@ impl Link {
     }
 
     /// Tells the remote what it did wrong, unless the last word was spoken.
-    fn fail(&mut self, now: Instant, fault: FrameFault) {
+    pub(super) fn fail(&mut self, now: Instant, fault: FrameFault) {
         let Stage::Open(open) = &self.stage else { return };
         if !open.closing {
             self.put_control(Control::Close, &Close::new(fault.code(), "").body());
