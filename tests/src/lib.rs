@@ -5,3 +5,10 @@
 pub mod clock;
 pub mod fuzz;
 pub mod rules_ref;
+pub mod agenda;
+
+pub mod clock;
+pub mod net;
+pub mod pipe;
+pub mod proxy;
+pub mod trace;
