@@ -6,7 +6,7 @@ pub mod clock;
 pub mod fuzz;
 pub mod rules_ref;
 pub mod agenda;
-
+pub mod app;
 pub mod clock;
 pub mod net;
 pub mod pipe;

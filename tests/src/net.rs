@@ -215,7 +215,8 @@ impl Net {
     }
 
     /// Lets a suspended machine go on, and notifies it of all that it missed.
-    pub fn resume(&mut self, host: Host) {
+    pub fn resume(&mut self, now: Instant, host: Host) {
+        self.tick(now);
         let machine = &mut self.machines[usize::from(host.0)];
         machine.suspended = false;
         self.ready.extend(machine.kept.drain(..));

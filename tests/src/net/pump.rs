@@ -170,7 +170,8 @@ impl Net {
     }
 
     fn schedule_stage(&mut self, conn: Conn, stage: usize) {
-        let next = self.conns.get(conn.index, conn.generation).and_then(|connection| connection.stages[stage].next_at());
+        let next =
+            self.conns.get(conn.index, conn.generation).and_then(|connection| connection.stages[stage].next_at());
         if let (Some(at), Ok(stage)) = (next, u8::try_from(stage)) {
             self.agenda.add(at, Event::Middlebox { conn, stage });
         }

@@ -53,6 +53,8 @@ pub(super) struct Puppet {
     /// Bytes of the blank line behind the head that were seen in a row.
     blank: usize,
     started_at: Option<Nanos>,
+    /// When its timer rings; 0 if none is set.
+    timer_at: Nanos,
 }
 
 #[derive(Debug)]
@@ -66,12 +68,12 @@ const FILLER: &[u8] = b"X-Filler: all work and no play makes an endless head\r\n
 
 impl Puppet {
     pub(super) fn answering(answer: Answer) -> Self {
-        Self { role: Role::Answering(answer), said: 0, blank: 0, started_at: None }
+        Self { role: Role::Answering(answer), said: 0, blank: 0, started_at: None, timer_at: 0 }
     }
 
     /// Sends a request, reads on, and closes after `hold`.
     pub(super) fn repeating(request: Vec<u8>, hold: Nanos) -> Self {
-        Self { role: Role::Repeating { request, hold }, said: 0, blank: 0, started_at: None }
+        Self { role: Role::Repeating { request, hold }, said: 0, blank: 0, started_at: None, timer_at: 0 }
     }
 
     /// Takes in what the other side said.
@@ -91,8 +93,9 @@ impl Puppet {
         let head_seen = self.blank == 4;
         match &self.role {
             Role::Answering(Answer::EndlessHead) => {
+                let due = head_seen && now >= self.timer_at;
                 let line = FILLER[self.said % FILLER.len()..].to_vec();
-                let bytes = if head_seen { [line, FILLER.repeat(80)].concat() } else { Vec::new() };
+                let bytes = if due { [line, FILLER.repeat(78)].concat() } else { Vec::new() };
                 Act { bytes, again_at: Some(now + span(Duration::from_millis(10))), close: false }
             }
             Role::Answering(Answer::Greeting(bytes)) => Act::last(&bytes[self.said..]),
@@ -161,7 +164,11 @@ impl Net {
         if over || written == Err(Broken) || (act.close && all_said) {
             return self.close(now, conn, side);
         }
-        if let Some(at) = act.again_at {
+        let Some(puppet) = self.puppet(conn, side) else { return };
+        if let Some(at) = act.again_at
+            && puppet.timer_at <= time
+        {
+            puppet.timer_at = at;
             self.agenda.add(at, Event::Puppet { conn, side });
         }
     }

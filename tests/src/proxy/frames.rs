@@ -38,7 +38,10 @@ pub struct Header {
 enum At {
     /// In the head, with so many bytes of its blank line seen.
     Head(usize),
-    Header { bytes: [u8; 14], have: usize },
+    Header {
+        bytes: [u8; 14],
+        have: usize,
+    },
     Body(u64),
 }
 
