@@ -93,7 +93,7 @@ fn reframing_keeps_payloads_and_cuts_them_at_1_kib() {
         let found = frames(&output[HEAD.len()..]);
         assert!(output.starts_with(HEAD));
         assert!(found.iter().all(|it| it.payload.len() <= 1_024 && it.masked));
-        let mut rebuilt = Vec::new();
+        let mut rebuilt: Vec<Vec<u8>> = Vec::new();
         for it in found.iter().filter(|it| it.opcode != 9) {
             if it.opcode == 2 {
                 rebuilt.push(Vec::new());
