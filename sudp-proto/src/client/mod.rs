@@ -1,1 +1,4 @@
 //! (being written)
+
+pub mod dial;
+pub mod servers;

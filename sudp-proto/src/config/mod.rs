@@ -33,3 +33,6 @@ pub enum ConfigError {
         allowed: String,
     },
 }
+//! (being written)
+
+pub mod client;
