@@ -8,10 +8,10 @@
 //! |---|---|
 //! | first path failure | uniform in 0 to 0.5 s after it, never later than 1 s after the last attempt began |
 //! | attempt during an outage | uniform in 0.75 to 1 slot after that attempt *began*; a slot is 1 s until the outage is 60 s old, 5 s until it is 5 min old, then 30 s |
-//! | network change or wake-up | at once, and the outage counts as new; at most once a second |
+//! | network change or wake-up | at once, and the outage counts as new |
 //! | refusal number n, nothing told | uniform in 0 to min(30 s, 1 s × 2ⁿ⁻¹) (full jitter) |
 //! | refusal with `Retry-After` t | t clamped to 1 s..5 min, plus uniform 0 to t/4, so that thousands told the same do not return as one |
-//! | permanent refusal number n | uniform in 0.5 to 1 × min(5 min, 30 s × 2ⁿ⁻¹) |
+//! | permanent refusal number n | uniform in 0.5 to 1 × min(5 min, 30 s × 2ⁿ⁻¹), or as told if that is later |
 //! | planned close, nothing told | uniform in 0 to 5 s |
 //! | planned close, told t | t, at most 5 min, plus uniform 0 to t/4 |
 //!
@@ -21,7 +21,9 @@
 //!
 //! A link that was attached shows that the path is back and starts the outage's age anew; only a link
 //! that lived 10 s and acknowledged something forgets the rest. A path that flaps every second is
-//! therefore tried once a slot for as long as it flaps, neither more nor less.
+//! therefore tried once a slot for as long as it flaps, neither more nor less. A shorter link that
+//! acknowledged something halves the count of refusals: the flap that hits a link just after its
+//! welcome looks like a refusal, and must not add up to 30 s.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +37,6 @@ pub struct Backoff {
     /// Since when the path has been failing; forgotten when it has proved itself.
     outage: Option<Instant>,
     path_until: Option<Instant>,
-    woken: Option<Instant>,
     refusals: u32,
     bans: u32,
     told_until: Option<Instant>,
@@ -77,29 +78,24 @@ impl Backoff {
     ///
     /// Refusals of attempts that ran side by side count once.
     pub fn handle_refused(&mut self, now: Instant, rng: &mut Rng, retry_after: Option<Duration>) {
+        let counted = self.told_until.is_some_and(|until| until > now);
         let cap = (REFUSED * factor(self.refusals)).min(REFUSED_CAP);
-        let Some(told) = retry_after else {
-            if self.is_told(now) {
-                return;
-            }
-            self.refusals += 1;
-            let wait = up_to(rng, cap);
-            return self.wait_as_told(now, wait);
+        let wait = match retry_after.map(|told| told.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)) {
+            Some(told) => told + up_to(rng, told / 4),
+            None if counted => Duration::ZERO,
+            None => up_to(rng, cap),
         };
-        if !self.is_told(now) {
-            self.refusals += 1;
-        }
-        let told = told.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX);
-        let wait = told + up_to(rng, told / 4);
+        self.refusals = self.refusals.saturating_add(u32::from(!counted));
         self.wait_as_told(now, wait);
     }
 
     /// Takes note of a refusal that waiting alone will not change.
-    pub fn handle_banned(&mut self, now: Instant, rng: &mut Rng) {
+    pub fn handle_banned(&mut self, now: Instant, rng: &mut Rng, retry_after: Option<Duration>) {
         let cap = (BANNED * factor(self.bans)).min(BANNED_CAP);
-        self.bans += 1;
+        self.bans = self.bans.saturating_add(1);
+        let told = retry_after.map_or(Duration::ZERO, |told| told.min(RETRY_AFTER_MAX));
         let wait = cap / 2 + up_to(rng, cap / 2);
-        self.wait_as_told(now, wait);
+        self.wait_as_told(now, wait.max(told));
     }
 
     /// Takes note that the server announced that it goes away.
@@ -129,8 +125,9 @@ impl Backoff {
         if !acknowledged {
             return self.handle_refused(now, rng, None);
         }
+        self.refusals /= 2;
         if is_proof(lived, acknowledged) {
-            self.reset();
+            *self = Self::default();
         }
         self.handle_path_failed(now, rng);
     }
@@ -139,10 +136,6 @@ impl Backoff {
     ///
     /// What the server said still stands.
     pub fn handle_wake(&mut self, now: Instant) {
-        if self.woken.is_some_and(|woken| now < woken + SHORT_SLOT) {
-            return;
-        }
-        self.woken = Some(now);
         self.path_until = None;
         self.outage = self.outage.map(|_| now);
     }
@@ -168,15 +161,6 @@ impl Backoff {
     /// When anything last went wrong.
     pub fn failed(&self) -> Option<Instant> {
         self.failed
-    }
-
-    fn reset(&mut self) {
-        let woken = self.woken;
-        *self = Self { woken, ..Self::default() };
-    }
-
-    fn is_told(&self, now: Instant) -> bool {
-        self.told_until.is_some_and(|until| until > now)
     }
 
     /// The server was heard, so its path works.

@@ -70,6 +70,7 @@ pub struct Dialer {
     owner: Owner,
     /// When anything was last said, so that what is due at once has a time.
     seen: Option<Instant>,
+    woken: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +105,7 @@ impl Dialer {
             hint: None,
             owner: Owner::default(),
             seen: None,
+            woken: None,
         }
     }
 
@@ -160,7 +162,13 @@ impl Dialer {
     }
 
     /// Takes note that the network changed, or that we were suspended: what is wanted is dialled at once.
+    ///
+    /// Heard at most once a second, so that an interface that comes and goes makes no storm.
     pub fn handle_wake(&mut self, now: Instant) {
+        if self.woken.is_some_and(|woken| now < woken + WAKES_APART) {
+            return;
+        }
+        self.woken = Some(now);
         self.seen = Some(now);
         self.servers.handle_wake(now);
         self.paced_until = None;
@@ -205,7 +213,6 @@ impl Dialer {
     fn on_attached(&mut self, now: Instant, id: DialId, server_id: u64, resume: Duration) {
         let Some(dial) = self.open.remove(&id) else { return };
         self.links.insert(id, dial.server);
-        self.servers.learn(dial.server, server_id);
         self.servers.backoff_mut(dial.server).handle_attached(now, &mut self.rng);
         self.owner = Owner::new(server_id, resume);
         self.hint = None;
@@ -222,7 +229,7 @@ impl Dialer {
             Outcome::Abandoned | Outcome::Attached { .. } | Outcome::Connected => {}
             Outcome::Burnt | Outcome::PathFailed(_) => backoff.handle_path_failed(now, rng),
             Outcome::Evicted => {
-                self.all.handle_banned(now, rng);
+                self.all.handle_banned(now, rng, None);
                 self.lose(Lost::Evicted);
             }
             Outcome::LinkEnded { lived, acknowledged } => {
@@ -232,22 +239,28 @@ impl Dialer {
                 }
             }
             Outcome::Refused(Refusal { kind, retry_after }) => match kind {
-                RefusalKind::Permanent => backoff.handle_banned(now, rng),
-                RefusalKind::Redirect(None) => backoff.handle_banned(now, rng),
+                RefusalKind::Permanent | RefusalKind::Redirect(None) => backoff.handle_banned(now, rng, retry_after),
                 RefusalKind::Redirect(Some(to)) => {
                     backoff.handle_refused(now, rng, retry_after);
                     self.hint = Some(to).filter(|to| *to != server);
                 }
                 RefusalKind::Transient => backoff.handle_refused(now, rng, retry_after),
             },
-            Outcome::UnknownSession { by } => {
-                // Whoever it was, the next answer may be the owner's: no reason to wait longer each time.
+            // The owner is there, and so is its place in the order: nothing to wait for.
+            Outcome::UnknownSession { by } if self.owner.is(by) => self.lose(Lost::UnknownSession),
+            Outcome::UnknownSession { .. } => {
+                // The next answer may be the owner's: no reason to wait longer each time.
                 backoff.handle_path_failed(now, rng);
-                if self.owner.handle_unknown(now, by) {
-                    self.lose(Lost::UnknownSession);
+                if !self.is_linked(server) {
+                    self.owner.handle_stranger(now);
                 }
             }
         }
+    }
+
+    /// Whether any link to this server is attached.
+    fn is_linked(&self, server: usize) -> bool {
+        self.links.values().any(|linked| *linked == server)
     }
 
     /// Ends what belongs to the session; its links are the machine's to close.
@@ -297,6 +310,7 @@ impl Dialer {
 
 /// How many dials may race for the last wanted link, besides the first.
 const EXTRA: usize = 2;
+const WAKES_APART: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -26,8 +26,6 @@ pub struct Servers {
 #[derive(Debug)]
 struct Entry {
     config: ServerConfig,
-    /// Who answered there last.
-    id: Option<u64>,
     tried: Option<Instant>,
     backoff: Backoff,
 }
@@ -36,7 +34,7 @@ impl Servers {
     /// Draws the order of these servers.
     pub fn new(configs: Vec<ServerConfig>, rng: &mut Rng) -> Self {
         let order = draw_order(&configs, rng);
-        let entry = |config| Entry { config, id: None, tried: None, backoff: Backoff::default() };
+        let entry = |config| Entry { config, tried: None, backoff: Backoff::default() };
         Self { entries: configs.into_iter().map(entry).collect(), order }
     }
 
@@ -44,11 +42,6 @@ impl Servers {
     pub(crate) fn handle_start(&mut self, now: Instant, server: usize, rng: &mut Rng) {
         self.entries[server].tried = Some(now);
         self.entries[server].backoff.handle_start(now, rng);
-    }
-
-    /// Takes note of who answers at `server`.
-    pub(crate) fn learn(&mut self, server: usize, id: u64) {
-        self.entries[server].id = Some(id);
     }
 
     /// Takes note that the network changed.
@@ -81,11 +74,6 @@ impl Servers {
     /// The configured server that a URL means, if any.
     pub fn find(&self, scheme: Scheme, address: &Address, path: &str) -> Option<usize> {
         self.entries.iter().position(|entry| entry.config.is_at(scheme, address, path))
-    }
-
-    /// The server whose welcome last bore this id.
-    pub fn with_id(&self, id: u64) -> Option<usize> {
-        self.order.iter().copied().find(|server| self.entries[*server].id == Some(id))
     }
 
     /// How `server` is configured.

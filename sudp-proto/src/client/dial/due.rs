@@ -78,7 +78,7 @@ impl Dialer {
     /// When to look for another server, if there is reason to.
     fn next_probe(&self) -> Option<Instant> {
         let Want::Join { server, links: 1.. } = self.want else { return None };
-        if !self.links.is_empty() || self.open.values().any(|dial| dial.purpose == Purpose::Probe) {
+        if self.is_linked(server) || self.open.values().any(|dial| dial.purpose == Purpose::Probe) {
             return None;
         }
         let away = self.servers.backoff(server).outage()?;
@@ -88,7 +88,9 @@ impl Dialer {
 
     fn owner_deadline(&self) -> Option<Instant> {
         match self.want {
-            Want::Join { links: 1.., .. } if self.links.is_empty() => self.owner.deadline(self.policy.owner_within),
+            Want::Join { server, links: 1.. } if !self.is_linked(server) => {
+                self.owner.deadline(self.policy.owner_within)
+            }
             Want::None | Want::NewSession | Want::Join { .. } => None,
         }
     }

@@ -23,13 +23,14 @@ impl Owner {
         Self { id: Some(id), resume, ..Self::default() }
     }
 
-    /// Takes note of "unknown session"; answers whether it was the owner who said so.
-    pub(super) fn handle_unknown(&mut self, now: Instant, by: Option<u64>) -> bool {
-        if by.is_some() && by == self.id {
-            return true;
-        }
+    /// Whether this is the owner's id.
+    pub(super) fn is(&self, id: Option<u64>) -> bool {
+        id.is_some() && id == self.id
+    }
+
+    /// Takes note that another server answered "unknown session" in the owner's place.
+    pub(super) fn handle_stranger(&mut self, now: Instant) {
         self.misled.get_or_insert(now);
-        false
     }
 
     /// Takes note that the owner's address was reached.
