@@ -108,6 +108,7 @@ fn interleave(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
             }
         }
     }
+    raced.truncate(ADDRESSES_MAX);
     raced
 }
 

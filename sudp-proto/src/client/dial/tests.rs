@@ -130,6 +130,23 @@ fn wanted_links_that_fail_share_the_pace_of_their_server() {
 }
 
 #[test]
+fn many_silent_dials_are_raced_by_one_more_a_second() {
+    let mut world = World::joined(|_, _| swallow());
+    world.want(Want::Join { server: 0, links: 8 });
+    world.run_until(millis(2_500));
+    assert_eq!(world.starts_at()[8..], [secs(1), secs(2)]);
+}
+
+#[test]
+fn in_an_outage_all_wanted_links_are_one_race() {
+    let mut world = World::joined(|_, _| swallow());
+    world.link_ends(secs(60), true);
+    world.want(Want::Join { server: 0, links: 8 });
+    world.run_until(secs(60));
+    assert_eq!(world.most_open, 3);
+}
+
+#[test]
 fn a_burnt_ordinal_is_a_failure_of_the_path() {
     let burnt = |at, _| if at == Duration::ZERO { vec![(millis(100), Outcome::Burnt)] } else { attach(1) };
     let mut world = World::joined(burnt);

@@ -19,6 +19,8 @@ fn an_address_is_tried_once_and_no_more_than_eight_are() {
     assert_eq!(interleave(&[four(1), four(1), six(1)]), [four(1), six(1)]);
     let many: Vec<_> = (0..100).map(four).collect();
     assert_eq!(interleave(&many).len(), 8);
+    let uneven = [six(1), six(2), six(1), six(3), six(4), four(1), four(2), four(3), four(4), four(5)];
+    assert_eq!(interleave(&uneven).len(), 8);
 }
 
 #[test]

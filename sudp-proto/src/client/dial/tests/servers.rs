@@ -214,6 +214,30 @@ fn an_owner_that_returns_with_the_path_keeps_its_session() {
 }
 
 #[test]
+fn others_that_cannot_be_reached_either_say_nothing_of_the_owner() {
+    let mut world =
+        World::joined_of(7, 2, |at, start| if start.server == 1 && at < secs(8) { attach(2) } else { swallow() });
+    world.link_ends(secs(60), true);
+    world.run_until(secs(60));
+    assert!(world.starts.iter().any(|(at, start)| start.purpose == Purpose::Probe && *at < secs(8)));
+    assert!(world.lost.is_empty());
+}
+
+#[test]
+fn an_owner_that_can_be_reached_again_is_waited_for() {
+    let busy = || vec![(millis(50), Outcome::Connected), (millis(100), transient(Some(secs(1))))];
+    let mut world = World::joined_of(7, 2, move |at, start| match (start.server, at.as_secs()) {
+        (0, 0..8) => refuse(),
+        (0, 8..25) => busy(),
+        (0, _) => attach(1),
+        _ => attach(2),
+    });
+    world.link_ends(secs(60), true);
+    world.run_until(secs(60));
+    assert_eq!((world.lost.len(), world.attached), (0, 2));
+}
+
+#[test]
 fn a_session_that_failed_over_stays_where_it_is() {
     let mut world = World::new(2, |at, start| if start.server == 0 && at < secs(5) { refuse() } else { attach(2) });
     world.want(Want::NewSession);

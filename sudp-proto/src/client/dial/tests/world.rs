@@ -86,7 +86,15 @@ impl World {
             Outcome::LinkEnded { .. } if self.keeps.is_some() && self.lost.is_empty() => {
                 self.dialer.want(self.now, Want::Join { server: 0, links: 1 });
             }
-            _ => {}
+            Outcome::Abandoned
+            | Outcome::Attached { .. }
+            | Outcome::Burnt
+            | Outcome::Connected
+            | Outcome::Evicted
+            | Outcome::LinkEnded { .. }
+            | Outcome::PathFailed(_)
+            | Outcome::Refused(_)
+            | Outcome::UnknownSession { .. } => {}
         }
         self.drain();
     }
