@@ -110,6 +110,9 @@ impl Dialer {
     }
 
     /// Says what is lacking; saying it again changes nothing.
+    ///
+    /// [`Outcome::Attached`] takes what it brings from the want by itself, and [`Action::Lose`] clears it:
+    /// after that nothing may be said here that was meant for the session that is lost.
     pub fn want(&mut self, now: Instant, want: Want) {
         if want == self.want {
             return;
@@ -279,10 +282,11 @@ impl Dialer {
             Want::NewSession => Some((Purpose::NewSession, 1 + EXTRA)),
             Want::Join { links, .. } => Some((Purpose::Join, links + EXTRA)),
         };
+        let searches = matches!(self.want, Want::Join { server, links: 1.. } if !self.is_linked(server));
         let mut room = useful.map_or(0, |(_, most)| most);
         let surplus = self.open.iter().filter(|(_, dial)| {
             let fits = useful.is_some_and(|(purpose, _)| purpose == dial.purpose);
-            let probes = dial.purpose == Purpose::Probe && useful.is_some_and(|(purpose, _)| purpose == Purpose::Join);
+            let probes = dial.purpose == Purpose::Probe && searches;
             let keep = probes || (fits && room > 0);
             room -= usize::from(keep && !probes);
             !keep

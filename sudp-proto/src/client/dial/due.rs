@@ -88,10 +88,8 @@ impl Dialer {
 
     fn owner_deadline(&self) -> Option<Instant> {
         match self.want {
-            Want::Join { server, links: 1.. } if !self.is_linked(server) => {
-                self.owner.deadline(self.policy.owner_within)
-            }
-            Want::None | Want::NewSession | Want::Join { .. } => None,
+            Want::Join { links: 1.., .. } => self.owner.deadline(self.policy.owner_within),
+            Want::None | Want::NewSession | Want::Join { links: 0, .. } => None,
         }
     }
 

@@ -238,6 +238,20 @@ fn an_owner_that_can_be_reached_again_is_waited_for() {
 }
 
 #[test]
+fn a_search_ends_with_the_first_link() {
+    let mut world = World::joined_of(7, 2, |at, start| match start.purpose {
+        Purpose::Probe => vec![(millis(1_900), Outcome::Connected)],
+        Purpose::Join if (millis(2_500)..secs(4)).contains(&at) => attach(1),
+        Purpose::Join | Purpose::NewSession => swallow(),
+    });
+    world.link_ends(secs(60), true);
+    world.want(Want::Join { server: 0, links: 3 });
+    world.run_until(secs(60));
+    assert!(world.starts.iter().any(|(_, start)| start.purpose == Purpose::Probe));
+    assert!(world.attached > 1 && world.lost.is_empty(), "{:?}", world.lost);
+}
+
+#[test]
 fn a_session_that_failed_over_stays_where_it_is() {
     let mut world = World::new(2, |at, start| if start.server == 0 && at < secs(5) { refuse() } else { attach(2) });
     world.want(Want::NewSession);
