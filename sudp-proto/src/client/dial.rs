@@ -175,12 +175,10 @@ impl Dialer {
         self.seen = Some(now);
         self.servers.handle_wake(now);
         self.paced_until = None;
-        let unconnected = |dial: &Dial| dial.connected.is_none();
         // Dials begun on the network that is gone must not make the next one wait.
-        self.open
-            .values_mut()
-            .filter(|dial| unconnected(dial))
-            .for_each(|dial| (dial.late, dial.overtaken) = (now, now));
+        for dial in self.open.values_mut().filter(|dial| dial.connected.is_none()) {
+            (dial.late, dial.overtaken) = (now, now);
+        }
     }
 
     /// When [`poll`](Self::poll) will have something to do.

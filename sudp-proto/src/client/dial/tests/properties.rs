@@ -53,6 +53,20 @@ fn an_hour_of_refusals_is_some_two_hundred_and_fifty_attempts() {
 }
 
 #[test]
+fn f46_clients_cut_at_one_moment_do_not_return_at_one_moment() {
+    let clients = 500;
+    let mut crowd = [0; 100];
+    for seed in 0..clients {
+        let mut world = World::joined_seeded(seed, |_, _| refuse());
+        world.link_ends(secs(60), true);
+        world.run_until(millis(9_999));
+        world.starts_at().iter().for_each(|at| crowd[usize::try_from(at.as_millis() / 100).unwrap()] += 1);
+    }
+    let densest = crowd.iter().max().unwrap();
+    assert!(*densest <= clients / 4, "{densest} of {clients} in 100 ms: {crowd:?}");
+}
+
+#[test]
 fn one_seed_gives_one_schedule_and_another_another() {
     let schedule = |seed| {
         let mut world = World::joined_seeded(seed, |_, _| refuse());
