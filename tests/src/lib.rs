@@ -2,13 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-pub mod clock;
-pub mod fuzz;
-pub mod rules_ref;
 pub mod agenda;
 pub mod app;
 pub mod clock;
+pub mod fuzz;
 pub mod net;
 pub mod pipe;
 pub mod proxy;
+pub mod rules_ref;
 pub mod trace;

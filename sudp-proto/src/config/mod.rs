@@ -1,5 +1,6 @@
 //! What can be configured, with a default for everything, and what is wrong with a value.
 
+pub mod client;
 mod limits;
 
 pub use limits::Limits;
@@ -33,6 +34,3 @@ pub enum ConfigError {
         allowed: String,
     },
 }
-//! (being written)
-
-pub mod client;

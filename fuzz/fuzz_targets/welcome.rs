@@ -1,0 +1,4 @@
+//! The first words of a server.
+#![cfg_attr(fuzzing, no_main)]
+
+sudp_fuzz::target!(sudp_tests::fuzz::wire::welcome);
