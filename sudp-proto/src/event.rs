@@ -85,7 +85,7 @@ pub enum Event {
         /// Datagrams of which nobody knows whether they arrived.
         in_doubt: u64,
     },
-    /// The server listens for a reverse tunnel, or does not.
+    /// A tunnel's listener is open, here or at the server, or it is not.
     TunnelBound {
         /// Which tunnel.
         tunnel: TunnelId,

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use self::arena::{Arena, Head};
 use self::turn::{Outcome, Turn};
 use super::codel::CodelParams;
-use crate::config::Limits;
 use super::sched::{Backlog, Flow, Flows, Ranks, Sched};
+use crate::config::Limits;
 use crate::stats::{DropReason, QueueDelay};
 use crate::wire::Class;
 

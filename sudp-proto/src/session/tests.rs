@@ -66,7 +66,7 @@ impl Pair {
         let access = Access { grant: Grant::open(), own: Arc::new(Own::default()) };
         let mut client = Session::new(now, Role::Client, setup(None, 1));
         let to = Some(Address::from(source(9)));
-        let tunnel = Tunnel { way: Way::Forward { to }, treatment, in_doubt: InDoubt::Drop };
+        let tunnel = Tunnel { way: Way::Forward { listen: None, to }, treatment, in_doubt: InDoubt::Drop };
         client.add_tunnel(TUNNEL, tunnel).unwrap();
         Self {
             now,

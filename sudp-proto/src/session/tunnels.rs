@@ -25,6 +25,8 @@ pub struct Tunnel {
 pub enum Way {
     /// From a listener of the client to a destination of the server.
     Forward {
+        /// Where the client listens; without it flows are opened by hand.
+        listen: Option<SocketAddr>,
         /// Where to; without it every flow names its own.
         to: Option<Address>,
     },
@@ -40,7 +42,7 @@ pub enum Way {
 impl Way {
     pub(crate) fn destination(&self) -> Option<Address> {
         match self {
-            Self::Forward { to } => to.clone(),
+            Self::Forward { to, .. } => to.clone(),
             Self::Reverse { .. } => None,
         }
     }
@@ -144,6 +146,9 @@ impl Session {
         if self.tunnels.configured.len() >= limit {
             return Err(TunnelError::Full { limit });
         }
+        if let Way::Forward { listen: Some(at), .. } = tunnel.way {
+            self.needs.push_back(Need::Listen { tunnel: id, at });
+        }
         self.ask_to_listen(id, &tunnel);
         self.tunnels.configured.insert(id, tunnel);
         Ok(())
@@ -152,8 +157,10 @@ impl Session {
     /// Removes a tunnel, and ends its flows.
     pub fn remove_tunnel(&mut self, now: Instant, id: TunnelId) {
         let Some(tunnel) = self.tunnels.configured.remove(&id) else { return };
-        if let Way::Reverse { .. } = tunnel.way {
-            self.control(Control::Unbind(id));
+        match tunnel.way {
+            Way::Reverse { .. } => self.control(Control::Unbind(id)),
+            Way::Forward { listen: Some(_), .. } => self.needs.push_back(Need::Unlisten(id)),
+            Way::Forward { listen: None, .. } => {}
         }
         self.end_flows_of(now, id);
     }
@@ -165,6 +172,9 @@ impl Session {
 
     /// Answers [`Need::Listen`]: where the listener is, or why there is none.
     pub fn handle_listening(&mut self, now: Instant, tunnel: TunnelId, outcome: Result<SocketAddr, Code>) {
+        if self.tunnels.configured.contains_key(&tunnel) {
+            return self.event(Event::TunnelBound { tunnel, outcome });
+        }
         if !self.tunnels.bound.contains_key(&tunnel) {
             return;
         }

@@ -166,9 +166,15 @@ impl<'a> World<'a> {
                 if std::env::var_os("TRACE").is_some_and(|t| !t.is_empty()) {
                     self.run.trace.push(format!(
                         "{:8} size {:7} unacked {:7} bw {:8} rtt {:6} least {:6} {:?} probing {} {:?}",
-                        self.now, self.window.size, self.window.unacked(), self.window.bandwidth().unwrap_or(0),
-                        self.now - delay - stamp.sent, self.window.rtt.least().unwrap_or(0), self.window.phase,
-                        self.window.probing, self.window.round
+                        self.now,
+                        self.window.size,
+                        self.window.unacked(),
+                        self.window.bandwidth().unwrap_or(0),
+                        self.now - delay - stamp.sent,
+                        self.window.rtt.least().unwrap_or(0),
+                        self.window.phase,
+                        self.window.probing,
+                        self.window.round
                     ));
                 }
             }
