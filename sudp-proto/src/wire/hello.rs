@@ -21,7 +21,7 @@ use super::{
 pub struct Hello {
     /// The link's ordinal; 1 makes a session.
     pub ordinal: Ordinal,
-    /// A stable name of the client, unique per principal; at most 64 bytes, may be empty.
+    /// A stable name of the client, unique per principal; at most 64 bytes without controls, may be empty.
     pub client: String,
     /// When the client's process started, and which of its sessions this is; later is newer.
     pub incarnation: (u64, u64),
@@ -122,11 +122,11 @@ impl Hello {
 pub struct Attach {
     /// Which session.
     pub session: SessionId,
-    /// Ordinals alive or being dialled, this one not among them, ascending.
+    /// Ordinals alive or being dialled, this one not among them, ascending; at most [`MAX_ALIVE`].
     pub alive: Vec<Ordinal>,
-    /// Final counts the server may not know yet.
+    /// Final counts the server may not know yet, by ascending ordinal.
     pub ended: Vec<FinalCount>,
-    /// HMAC-SHA256 by the session secret over everything else in the hello.
+    /// HMAC-SHA-256 by the session secret over every byte of the hello that stands before it.
     pub proof: [u8; 32],
 }
 
@@ -254,7 +254,7 @@ pub struct Welcome {
     pub owner: Bytes,
     /// Opaque words that replace costly authentication for a while; at most 256 bytes.
     pub ticket: Bytes,
-    /// Final counts the client may not know yet.
+    /// Final counts the client may not know yet, by ascending ordinal.
     pub ended: Vec<FinalCount>,
     /// What the server can take.
     pub parameters: Parameters,

@@ -2,7 +2,7 @@
 //!
 //! A message is the payload of one WebSocket message. It is a sequence of frames, acknowledgements
 //! first; a frame is `type, length, body`, all numbers are varints. Unknown frames of odd type are
-//! skipped, unknown ones of even type are a [`Violation`](crate::error::Violation). `docs/SPEC.md`
+//! skipped, unknown ones of even type are a [`Violation`]. `docs/SPEC.md`
 //! defines every byte.
 
 pub mod ack;

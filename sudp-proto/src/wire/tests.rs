@@ -1,4 +1,5 @@
 mod bad_input;
+mod bent;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
