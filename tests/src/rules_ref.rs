@@ -3,6 +3,7 @@
 //! Nothing here is shared with `sudp_proto::access`, so that a mistake there is a difference here.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 const SHUT: &str = "0.0.0.0 224.0.0.0/4 255.255.255.255 :: ff00::/8";
 
@@ -11,14 +12,23 @@ const CLOSED: &str = "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 100.100.100.200 127.0.0
     198.51.100.0/24 203.0.113.0/24 240.0.0.0/4 ::/96 ::1 ::ffff:0:0:0/96 64:ff9b:1::/48 100::/64 2001::/23 2001:db8::/32 \
     2002::/16 3fff::/20 5f00::/16 fc00::/7 fd00:ec2::254 fd20:ce::254 fe80::/10 fec0::/10";
 
-/// A verb, a host and ranges of ports.
-type Line = (bool, String, Vec<(u16, u16)>);
+static NETS: LazyLock<[Vec<String>; 2]> =
+    LazyLock::new(|| [SHUT, CLOSED].map(|it| it.split_whitespace().map(net).collect()));
+
+/// The beginnings of `::`, `::1`, loopback, and of the addresses that have others inside.
+static FORMS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    ":: ::1 127.0.0.0/8 ::ffff:0:0/96 64:ff9b::/96 2002::/16 2001::/32 ::/96 ::ffff:0:0:0/96"
+        .split(' ')
+        .map(net)
+        .collect()
+});
+
+/// A verb, a host, its bits if it is a network, and ranges of ports.
+type Line = (bool, String, Option<String>, Vec<(u16, u16)>);
 
 /// Rules, and what belongs to the server.
 pub struct Reference {
     rules: Vec<Line>,
-    shut: Vec<String>,
-    closed: Vec<String>,
     own: Vec<String>,
     ports: Vec<u16>,
 }
@@ -29,14 +39,8 @@ pub type Verdict = (bool, Option<usize>);
 impl Reference {
     /// Takes rules that are well-formed.
     pub fn new<'a>(rules: impl IntoIterator<Item = &'a str>, own: &[IpAddr], ports: &[u16]) -> Self {
-        let list = |text: &str| text.split(' ').filter(|it| !it.is_empty()).map(net).collect();
-        Self {
-            rules: rules.into_iter().map(line).collect(),
-            shut: list(SHUT),
-            closed: list(CLOSED),
-            own: own.iter().map(|it| forms(*it)[0].clone()).collect(),
-            ports: ports.to_vec(),
-        }
+        let own = own.iter().map(|it| forms(*it)[0].clone()).collect();
+        Self { rules: rules.into_iter().map(line).collect(), own, ports: ports.to_vec() }
     }
 
     /// Judges a destination.
@@ -48,31 +52,32 @@ impl Reference {
     /// Judges a place to listen at.
     pub fn bind(&self, address: IpAddr, port: u16) -> Verdict {
         let form = &forms(address)[0];
-        let any = *form == bits([0; 4].into()) || *form == bits([0; 16].into());
-        if !any && self.shut.iter().any(|it| form.starts_with(it)) {
+        let any = *form == bits([0; 4].into()) || *form == FORMS[0];
+        if !any && NETS[0].iter().any(|it| form.starts_with(it)) {
             return (false, None);
         }
-        let hit = |(allow, host, ports): &Line| match any && !allow {
+        self.first(|(allow, host, net, ports)| match any && !allow {
             true => port == 0 || within(ports, port),
-            false => within(ports, port) && covers(host, None, form),
-        };
-        let index = self.rules.iter().position(hit);
-        (index.is_some_and(|index| self.rules[index].0), index)
+            false => within(ports, port) && covers(host, net.as_deref(), None, form),
+        })
     }
 
     fn judge(&self, name: Option<&str>, form: &str, port: u16) -> Verdict {
         let own = self.own.iter().any(|it| it == form);
-        let loopback = form.starts_with(&net("127.0.0.0/8")) || form == net("::1");
-        let never = self.shut.iter().any(|it| form.starts_with(it));
+        let loopback = form == FORMS[1] || form.starts_with(&FORMS[2]);
+        let never = NETS[0].iter().any(|it| form.starts_with(it));
         if port == 0 || never || ((own || loopback) && self.ports.contains(&port)) {
             return (false, None);
         }
-        let mut walls: Vec<_> = self.closed.iter().map(String::as_str).filter(|it| form.starts_with(it)).collect();
+        let mut walls: Vec<_> = NETS[1].iter().map(String::as_str).filter(|it| form.starts_with(it)).collect();
         walls.extend((own && !loopback).then_some(form));
-        let hit = |(allow, host, ports): &Line| {
-            let opens = walls.iter().all(|wall| is_net(host) && net(host).starts_with(wall));
-            within(ports, port) && covers(host, name, form) && (!allow || opens)
-        };
+        self.first(|(allow, host, net, ports)| {
+            let opens = walls.iter().all(|wall| net.as_ref().is_some_and(|it| it.starts_with(wall)));
+            within(ports, port) && covers(host, net.as_deref(), name, form) && (!allow || opens)
+        })
+    }
+
+    fn first(&self, hit: impl Fn(&Line) -> bool) -> Verdict {
         let index = self.rules.iter().position(hit);
         (index.is_some_and(|index| self.rules[index].0), index)
     }
@@ -82,14 +87,15 @@ fn within(ports: &[(u16, u16)], port: u16) -> bool {
     ports.iter().any(|(first, last)| *first <= port && port <= *last)
 }
 
-fn covers(host: &str, name: Option<&str>, form: &str) -> bool {
-    let name = name.map(str::to_lowercase).map(|it| it.strip_suffix('.').unwrap_or(&it).to_owned());
+fn covers(host: &str, net: Option<&str>, name: Option<&str>, form: &str) -> bool {
+    if let Some(net) = net {
+        return form.starts_with(net);
+    }
+    let name = || name.map(|it| it.strip_suffix('.').unwrap_or(it).to_lowercase());
     match host.strip_prefix('*') {
         Some("") => true,
-        Some(parent) => name.is_some_and(|it| it.ends_with(parent) && it != parent),
-        None if host == "any" => true,
-        None if is_net(host) => form.starts_with(&net(host)),
-        None => name.is_some_and(|it| it == host),
+        Some(parent) => name().is_some_and(|it| it.ends_with(parent) && it != parent),
+        None => host == "any" || name().is_some_and(|it| it == host),
     }
 }
 
@@ -105,11 +111,10 @@ fn line(text: &str) -> Line {
         (_, Some((first, last))) => (first.parse().expect("a port"), last.parse().expect("a port")),
         (_, None) => (it.parse().expect("a port"), it.parse().expect("a port")),
     };
-    (verb == "allow", host.trim_end_matches('.').to_lowercase(), ports.split(',').map(range).collect())
-}
-
-fn is_net(host: &str) -> bool {
-    host.contains(':') || host.bytes().all(|it| it == b'.' || it == b'/' || it.is_ascii_digit())
+    let host = host.trim_end_matches('.').to_lowercase();
+    let is_net = host.contains(':') || host.bytes().all(|it| it == b'.' || it == b'/' || it.is_ascii_digit());
+    let bits = is_net.then(|| net(&host));
+    (verb == "allow", host, bits, ports.split(',').map(range).collect())
 }
 
 fn net(text: &str) -> String {
@@ -130,19 +135,18 @@ fn bits(address: IpAddr) -> String {
 fn forms(address: IpAddr) -> Vec<String> {
     let own = bits(address);
     let v4 = |from: usize| format!("4{}", &own[1 + from..33 + from]);
-    let inside = |text: &str| own.starts_with(&net(text));
-    if inside("::ffff:0:0/96") || inside("64:ff9b::/96") {
+    let inside = |index: usize| own.starts_with(&FORMS[index]);
+    if inside(3) || inside(4) {
         return vec![v4(96)];
     }
-    if inside("2002::/16") {
+    if inside(5) {
         return vec![own.clone(), v4(16)];
     }
-    if inside("2001::/32") {
+    if inside(6) {
         let client = v4(96)[1..].chars().map(|it| if it == '0' { '1' } else { '0' }).collect::<String>();
         return vec![own.clone(), v4(32), format!("4{client}")];
     }
-    let named = own == net("::") || own == net("::1");
-    match !named && (inside("::/96") || inside("::ffff:0:0:0/96")) {
+    match (inside(7) && !inside(0) && !inside(1)) || inside(8) {
         true => vec![own.clone(), v4(96)],
         false => vec![own],
     }

@@ -190,6 +190,7 @@ fn listening_needs_a_rule_for_the_address_and_the_port() {
     assert_eq!(bind(&["localhost"], "127.0.0.1:5000"), Decision::no(RuleRef::Default), "no name was asked for");
     assert_eq!(bind(&["deny *:1-1023", "*"], "10.0.0.1:53"), no(0));
     assert_eq!(bind(&["deny *:1-1023", "*"], "10.0.0.1:5000"), yes(1));
+    assert_eq!(bind(&["deny 10.0.0.1:5000", "*"], "10.0.0.2:5000"), yes(1));
     assert!(is_closed(bind(&["224.0.0.1", "*"], "224.0.0.1:5000"), "224.0.0.0/4"));
 }
 

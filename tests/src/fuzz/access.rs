@@ -65,10 +65,11 @@ fn ask(rules: &[Rule], (addresses, ports): &(Vec<IpAddr>, Vec<u16>), question: &
     let reference = Reference::new(printed.iter().map(String::as_str), addresses, ports);
     let own = Own::new(addresses.iter().copied(), ports.iter().copied());
     let rules = Rules::new(rules.to_vec()).expect("64 lines are fewer rules than a list holds");
+    let grant = Grant { reverse: rules.clone(), ..Grant::new(rules) };
     let name = Some(name).filter(|name| !name.is_empty());
     let asked = Case { name, address, port };
-    assert_eq!(decide(&rules, &own, asked), reference.decide(name, address, port), "{asked:?} of {printed:?}");
-    assert_eq!(bind(&rules, asked), reference.bind(address, port), "listening at {asked:?} of {printed:?}");
+    assert_eq!(decide(&grant, &own, asked), reference.decide(name, address, port), "{asked:?} of {printed:?}");
+    assert_eq!(bind(&grant, asked), reference.bind(address, port), "listening at {asked:?} of {printed:?}");
 }
 
 /// One question.
@@ -83,15 +84,14 @@ pub struct Case<'a> {
 }
 
 /// The decision of the core, in the words of the reference.
-pub fn decide(rules: &Rules, own: &Own, case: Case<'_>) -> Verdict {
+pub fn decide(grant: &Grant, own: &Own, case: Case<'_>) -> Verdict {
     let to = Destination { name: case.name, address: SocketAddr::new(case.address, case.port) };
-    let decision = Grant::new(rules.clone()).decide(epoch(), &to, own);
+    let decision = grant.decide(epoch(), &to, own);
     (decision.allowed, index(decision.rule))
 }
 
 /// The decision of the core about listening, in the words of the reference.
-pub fn bind(rules: &Rules, case: Case<'_>) -> Verdict {
-    let grant = Grant { reverse: rules.clone(), ..Grant::new(Rules::default()) };
+pub fn bind(grant: &Grant, case: Case<'_>) -> Verdict {
     let decision = grant.decide_bind(epoch(), SocketAddr::new(case.address, case.port));
     (decision.allowed, index(decision.rule))
 }
