@@ -90,10 +90,9 @@ impl Grant {
         if port == 0 {
             return Decision::no(RuleRef::PortZero);
         }
-        let forms = canonical(to.address.ip());
-        let main = self.judge(forms.main(), port, to.name, own);
-        let mut all = forms.map(|form| self.judge(form, port, to.name, own));
-        all.find(|decision| !decision.allowed).unwrap_or(main)
+        let decisions = canonical(to.address.ip()).map(|form| self.judge(form, port, to.name, own));
+        let strictest = decisions.reduce(|main, inside| if main.allowed && !inside.allowed { inside } else { main });
+        strictest.expect("an address is a form of its own")
     }
 
     /// Whether a reverse tunnel may listen at `at`, and which rule says so.
@@ -167,7 +166,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// Names every address of the host, and the ports on which the server itself listens.
+    /// Names every address of the host, and of its broadcasts, and the ports on which the server itself listens.
     pub fn new(addresses: impl IntoIterator<Item = IpAddr>, ports: impl IntoIterator<Item = u16>) -> Self {
         let addresses = addresses.into_iter().map(|address| canonical(address).main()).collect();
         Self { addresses, ports: ports.into_iter().collect() }

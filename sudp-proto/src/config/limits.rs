@@ -44,6 +44,16 @@ macro_rules! limits {
     };
 }
 
+/// Checks pairs of values of which one must not exceed the other.
+macro_rules! in_order {
+    ($limits:ident: $($field:ident <= $other:ident, $why:literal;)+) => {
+        $(if $limits.$field > $limits.$other {
+            let (low, high) = ((stringify!($field), $limits.$field), (stringify!($other), $limits.$other));
+            return Err(contradiction(low, high, $why));
+        })+
+    };
+}
+
 limits! {
     // What travels.
 
@@ -122,6 +132,10 @@ limits! {
     head: usize = 16 * KIB, in 2 * KIB..=64 * KIB;
     /// Header lines in a head. Default 64.
     head_lines: usize = 64, in 16..=256;
+    /// Read buffer of a link where nothing arrives. Default 8 KiB.
+    read_idle: usize = 8 * KIB, in KIB..=MIB;
+    /// Read buffer of a link where much arrives. Default 64 KiB.
+    read_busy: usize = 64 * KIB, in 4 * KIB..=MIB;
     /// Time for all of a TLS handshake. Default 10 s.
     tls_deadline: Duration = secs(10), in millis(500)..=secs(60);
     /// Time for all of a head to arrive. Default 5 s.
@@ -133,8 +147,16 @@ limits! {
 
     /// Connections that have not been admitted, in all. Default 256.
     strangers: usize = 256, in 1..=65_536;
+    /// How many of those there are when new ones begin to be dropped, 30 % of them and at the cap all. Default 64.
+    strangers_early: usize = 64, in 1..=65_536;
     /// Connections that have not been admitted, per IPv4 address or IPv6 /64. Default 16.
     strangers_per_source: usize = 16, in 1..=65_536;
+    /// How long a source waits after a first wrong credential; doubles with each. Default 5 s.
+    penalty_min: Duration = secs(5), in secs(1)..=secs(600);
+    /// How long it waits at most. Default 600 s.
+    penalty_max: Duration = secs(600), in secs(1)..=secs(86_400);
+    /// Sources whose wrong credentials are remembered; the oldest goes. Default 65,536.
+    penalties: usize = 65_536, in 256..=1_048_576;
     /// Sessions of a server, with or without links. Default 16,384.
     sessions: usize = 16_384, in 1..=1_048_576;
     /// Sessions of a server that have no link at the moment. Default 4,096.
@@ -145,6 +167,10 @@ limits! {
     flows_in_all: usize = 65_536, in 1..=1_048_576;
     /// Bytes that all sessions hold together. Default 256 MiB; a program sets a quarter of its memory.
     pool: usize = 256 * MIB, in MIB..=1_024 * 1_024 * MIB;
+    /// Percent of the pool in use at which no session is accepted any more. Default 90.
+    pool_soft: u64 = 90, in 10..=100;
+    /// Percent of the pool in use at which the newest idle sessions are ended. Default 95.
+    pool_hard: u64 = 95, in 10..=100;
     /// Bytes of the pool that each session gets however full it is. Default 128 KiB.
     guaranteed: usize = 128 * KIB, in 0..=MIB;
 
@@ -169,52 +195,32 @@ impl Limits {
     /// Checks that every value is in its range and that they go together.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.within()?;
-        let message = self.message - Self::OVERHEAD;
-        at_most(("datagram", self.datagram), ("message", message), "a datagram and 1 KiB must fit into a message")?;
-        at_most(
-            ("datagram", self.datagram),
-            ("hold_bytes", self.hold_bytes),
-            "a flow must be able to hold a datagram",
-        )?;
-        at_most(("queue", self.queue), ("pool", self.pool), "a session's queue must fit into the pool")?;
-        at_most(
-            ("links", self.links),
-            ("live_links", self.live_links),
-            "a server must hold the links that are wished for",
-        )?;
-        at_most(
-            ("strangers_per_source", self.strangers_per_source),
-            ("strangers", self.strangers),
-            "one source is part of all",
-        )?;
-        at_most(("detached", self.detached), ("sessions", self.sessions), "detached sessions are part of all")?;
-        at_most(
-            ("flows_per_user", self.flows_per_user),
-            ("flows_in_all", self.flows_in_all),
-            "one user is part of all",
-        )?;
-        at_most(("idle_one_shot", self.idle_one_shot), ("idle", self.idle), "one-shot flows go first")?;
-        at_most(
-            ("refusal_min", self.refusal_min),
-            ("refusal_max", self.refusal_max),
-            "the least cannot be above the most",
-        )?;
-        at_most(
-            ("suspect_min", self.suspect_min),
-            ("suspect_max", self.suspect_max),
-            "the least cannot be above the most",
-        )?;
-        at_most(
-            ("heartbeat", self.heartbeat * 2),
-            ("silence", self.silence),
-            "two heartbeats must fit into the silence",
-        )?;
-        at_most(
-            ("suspect_max", self.suspect_max),
-            ("silence", self.silence),
-            "a link is suspected before it is ended",
-        )?;
-        at_most(("realtime_age", self.realtime_age), ("reliable_age", self.reliable_age), "realtime is the shorter age")
+        in_order! { self:
+            datagram <= hold_bytes, "a flow must be able to hold a datagram";
+            queue <= pool, "a session's queue must fit into the pool";
+            pool_soft <= pool_hard, "new sessions are refused before others are ended";
+            links <= live_links, "a server must hold the links that are wished for";
+            read_idle <= read_busy, "an idle link needs no more than a busy one";
+            strangers_early <= strangers, "some are dropped before all are";
+            strangers_per_source <= strangers, "one source is part of all";
+            detached <= sessions, "detached sessions are part of all";
+            flows_per_user <= flows_in_all, "one user is part of all";
+            idle_one_shot <= idle, "one-shot flows go first";
+            refusal_min <= refusal_max, "the least cannot be above the most";
+            penalty_min <= penalty_max, "the least cannot be above the most";
+            suspect_min <= suspect_max, "the least cannot be above the most";
+            suspect_max <= silence, "a link is suspected before it is ended";
+            realtime_age <= reliable_age, "realtime is the shorter age";
+        }
+        if self.datagram + Self::OVERHEAD > self.message {
+            let why = "a datagram and 1 KiB more must fit into a message";
+            return Err(contradiction(("datagram", self.datagram), ("message", self.message), why));
+        }
+        if self.heartbeat * 2 > self.silence {
+            let why = "two heartbeats must fit into the silence";
+            return Err(contradiction(("heartbeat", self.heartbeat), ("silence", self.silence), why));
+        }
+        Ok(())
     }
 }
 
@@ -250,21 +256,12 @@ fn within<T: Bound>(field: &'static str, value: T, allowed: RangeInclusive<T>) -
     Err(ConfigError::OutOfRange { field, value: value.show().to_string(), allowed })
 }
 
-fn at_most<T: Bound>(
+fn contradiction<T: Bound>(
     (field, value): (&'static str, T),
     (other, limit): (&'static str, T),
     why: &'static str,
-) -> Result<(), ConfigError> {
-    if value <= limit {
-        return Ok(());
-    }
-    Err(ConfigError::Contradiction {
-        field,
-        value: value.show().to_string(),
-        other,
-        limit: limit.show().to_string(),
-        why,
-    })
+) -> ConfigError {
+    ConfigError::Contradiction { field, value: value.show().to_string(), other, limit: limit.show().to_string(), why }
 }
 
 const fn secs(count: u64) -> Duration {

@@ -114,7 +114,7 @@ fn a_thousand_loaded_sessions_stay_inside_the_pool() {
     let mut rng = Rng::new(&Seed::from(1));
     let pool = Pool::memory(64 * 1_024 * KIB, 128 * KIB);
     let mut leases: Vec<_> = (0..1_000).map(|_| pool.lease()).collect();
-    for _ in 0..200_000 {
+    for _ in 0..20_000 {
         let index = usize::try_from(rng.below(1_000)).unwrap();
         let lease = &mut leases[index];
         let amount = rng.below(200 * KIB);
@@ -140,7 +140,7 @@ fn threads_that_share_a_pool_neither_exceed_nor_lose_it() {
             let pool = pool.clone();
             thread::spawn(move || {
                 let (mut rng, mut lease) = (Rng::new(&Seed::from(seed)), pool.lease());
-                for _ in 0..20_000 {
+                for _ in 0..4_000 {
                     if rng.chance(1, 2) {
                         let _ = lease.take(rng.below(100));
                     } else {

@@ -27,17 +27,40 @@ fn an_error_names_the_field_its_value_and_what_is_allowed() {
     assert_eq!(error.to_string(), "idle is 119s; allowed is 120s to 86400s");
     let error = Limits { links: 9, ..Limits::default() }.validate().unwrap_err();
     assert_eq!(error.to_string(), "links is 9; allowed is 1 to 8");
+    let error = Limits { message: 65_507, ..Limits::default() }.validate().unwrap_err();
+    let words = "datagram is 65507, but message is 65507: a datagram and 1 KiB more must fit into a message";
+    assert_eq!(error.to_string(), words);
+    let error =
+        Limits { realtime_age: millis(1_500), reliable_age: secs(1), ..Limits::default() }.validate().unwrap_err();
+    assert_eq!(error.to_string(), "realtime_age is 1.5s, but reliable_age is 1s: realtime is the shorter age");
+}
+
+#[test]
+fn values_that_meet_go_together() {
+    let base = Limits::default;
+    for limits in [
+        Limits { message: 65_507 + Limits::OVERHEAD, ..base() },
+        Limits { heartbeat: secs(5), silence: secs(10), ..base() },
+        Limits { suspect_min: secs(3), ..base() },
+        Limits { strangers: 64, ..base() },
+    ] {
+        limits.validate().unwrap();
+    }
 }
 
 #[test]
 fn values_that_do_not_go_together_are_refused() {
     let base = Limits::default;
-    let cases: [(&str, &str, Limits); 13] = [
+    let cases: [(&str, &str, Limits); 17] = [
         ("datagram", "message", Limits { message: 65_507 + Limits::OVERHEAD - 1, ..base() }),
         ("datagram", "hold_bytes", Limits { hold_bytes: 65_506, ..base() }),
         ("queue", "pool", Limits { pool: MIB, queue: MIB + 1, ..base() }),
         ("links", "live_links", Limits { links: 2, live_links: 1, ..base() }),
-        ("strangers_per_source", "strangers", Limits { strangers: 15, ..base() }),
+        ("strangers_per_source", "strangers", Limits { strangers: 15, strangers_early: 15, ..base() }),
+        ("strangers_early", "strangers", Limits { strangers: 63, ..base() }),
+        ("penalty_min", "penalty_max", Limits { penalty_max: secs(4), ..base() }),
+        ("pool_soft", "pool_hard", Limits { pool_hard: 89, ..base() }),
+        ("read_idle", "read_busy", Limits { read_idle: 65 * KIB, ..base() }),
         ("detached", "sessions", Limits { sessions: 4_095, ..base() }),
         ("flows_per_user", "flows_in_all", Limits { flows_in_all: 8_191, ..base() }),
         ("idle_one_shot", "idle", Limits { idle_one_shot: secs(181), ..base() }),
@@ -48,6 +71,7 @@ fn values_that_do_not_go_together_are_refused() {
         ("realtime_age", "reliable_age", Limits { realtime_age: millis(1_001), reliable_age: secs(1), ..base() }),
     ];
     for (first, second, limits) in cases {
+        limits.within().unwrap();
         match limits.validate() {
             Err(ConfigError::Contradiction { field, other, .. }) => assert_eq!((field, other), (first, second)),
             outcome => panic!("{first} against {second}: {outcome:?}"),
