@@ -263,6 +263,17 @@ fn a_prefix_counts_into_the_batch_and_comes_once_per_flow() {
 }
 
 #[test]
+fn a_flow_that_comes_round_again_in_a_batch_needs_no_second_prefix() {
+    let mut desk = Desk::new();
+    desk.prefix = 500;
+    desk.push_many(Slot(0), 10, 1000);
+    desk.push_many(Slot(1), 10, 1000);
+    let (_, draft) = desk.draft(usize::MAX).unwrap();
+    assert_eq!(draft.bytes.len(), 2 * 500 + 20 * 1000);
+    assert_eq!(draft.shares.len(), 2);
+}
+
+#[test]
 fn a_draft_takes_several_batches_and_each_names_its_flows() {
     let mut desk = Desk::new();
     desk.push_many(GREEDY, 4, 100);
@@ -289,6 +300,23 @@ fn a_cleared_slot_serves_another_flow() {
 }
 
 #[test]
+fn a_flow_without_backlog_may_change_its_class_between_two_turns() {
+    let mut desk = Desk::new();
+    desk.push_many(GREEDY, 10, 1000);
+    desk.push(SPARSE, 0, 100);
+    let after_a_quantum = desk.cut(5000);
+    assert!(after_a_quantum.contains(&(SPARSE, 0, 100)) && !desk.queues.is_empty());
+
+    desk.push_as(REALTIME, SPARSE, 1, 100);
+    desk.push_as(RELIABLE, SPARSE, 2, 100);
+    let mut classes = Vec::new();
+    while let Some((kind, draft)) = desk.draft(TARGET) {
+        classes.extend(numbers(&read(&draft.bytes), SPARSE).iter().map(|number| (kind.class, *number)));
+    }
+    assert_eq!(classes, [(Class::Realtime, 1), (Class::Realtime, 2)], "what joins a backlog follows it");
+}
+
+#[test]
 fn eight_thousand_flows_with_a_datagram_each_all_get_their_turn() {
     let mut desk = Desk::new();
     for slot in 0..8192 {
@@ -311,6 +339,20 @@ fn one_old_datagram_pins_no_more_than_a_constant() {
     assert!(desk.queues.held() < 64 * 1024, "{}", desk.queues.held());
     desk.lanes = [OTHER, Lane::ANY];
     assert_eq!(desk.drain(), [(SPARSE, 0, 100), (SPARSE, 1, 100)]);
+}
+
+#[test]
+fn one_class_that_crowds_out_the_other_takes_its_memory_too() {
+    let mut desk = Desk::new();
+    desk.push_many(GREEDY, 1_000, 1000);
+    for slot in 0..400 {
+        for number in 0..3 {
+            desk.push_as(REALTIME, Slot(1_000 + slot), number, 860);
+        }
+    }
+    assert!(desk.queues.flow_len(GREEDY) < 10, "{}", desk.queues.flow_len(GREEDY));
+    let flows = 256 * 1024;
+    assert!(desk.queues.held() < 2 * desk.queues.bytes() + flows, "{}", desk.queues.held());
 }
 
 #[test]
