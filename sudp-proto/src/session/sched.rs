@@ -3,7 +3,7 @@
 //! Turns go as in fq_codel: flows that are new or send little first, then deficit round robin. Every
 //! link serves the flows it is home to together with those that have no home, in one order.
 //!
-//! Nothing here is kept for a flow without a turn, and everything links by [`Slot`], so that flows
+//! Nothing here is kept for a flow without a standing, and everything links by [`Slot`], so that flows
 //! may lie densely in memory and move.
 
 use std::ops::{Index, IndexMut};
@@ -22,7 +22,7 @@ pub(super) struct Flow {
     pub(super) batch: u64,
     pub(super) share: usize,
     deficit: i64,
-    turn: Turn,
+    standing: Standing,
     /// Grows along every roster, so that fronts of several can be compared.
     ticket: u64,
     order: Neighbours,
@@ -41,7 +41,7 @@ pub(super) struct Backlog {
 
 /// Which roster a flow stands in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Turn {
+enum Standing {
     New,
     Old,
 }
@@ -54,7 +54,7 @@ struct Neighbours {
 
 const ALONE: Neighbours = Neighbours { before: Slot::NONE, after: Slot::NONE };
 
-/// The flows that have a turn, dense whatever their slots are.
+/// The flows that have a standing, dense whatever their slots are.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
     places: Vec<u32>,
@@ -144,7 +144,7 @@ impl Sched {
         Self { lanes: [Rosters::default(); Lane::COUNT], quantum: i64::from(quantum.max(LEAST_QUANTUM)), tickets: 0 }
     }
 
-    /// Gives `slot` a turn, ahead of all that have had theirs, unless it has one.
+    /// Gives `slot` a standing, ahead of all that have had theirs, unless it has one.
     pub(super) fn enter(&mut self, flows: &mut Flows, slot: Slot, spec: FlowSpec) {
         if flows.get(slot).is_some() {
             return self.respec(flows, slot, spec);
@@ -157,26 +157,26 @@ impl Sched {
             batch: 0,
             share: 0,
             deficit: self.quantum,
-            turn: Turn::New,
+            standing: Standing::New,
             ticket: 0,
             order: ALONE,
             peers: ALONE,
             rank: Ranks::UNRANKED,
         });
-        self.append(flows, slot, Turn::New);
+        self.append(flows, slot, Standing::New);
     }
 
     /// The flow of `lanes` whose turn it is; it may have nothing left.
     pub(super) fn front(&mut self, flows: &mut Flows, lanes: &[Lane]) -> Option<Slot> {
         loop {
-            let slot = self.first(flows, lanes, Turn::New).or_else(|| self.first(flows, lanes, Turn::Old))?;
+            let slot = self.first(flows, lanes, Standing::New).or_else(|| self.first(flows, lanes, Standing::Old))?;
             let flow = &mut flows[slot];
             if flow.deficit > 0 {
                 return Some(slot);
             }
             flow.deficit += self.quantum;
             self.unlink(flows, slot);
-            self.append(flows, slot, Turn::Old);
+            self.append(flows, slot, Standing::Old);
         }
     }
 
@@ -184,10 +184,10 @@ impl Sched {
     ///
     /// A new flow first waits out a round of the others, else it could be new again at once.
     pub(super) fn rest(&mut self, flows: &mut Flows, slot: Slot, lanes: &[Lane]) {
-        let again = flows[slot].turn == Turn::New && self.first(flows, lanes, Turn::Old).is_some();
+        let again = flows[slot].standing == Standing::New && self.first(flows, lanes, Standing::Old).is_some();
         self.unlink(flows, slot);
         if again {
-            self.append(flows, slot, Turn::Old);
+            self.append(flows, slot, Standing::Old);
         } else {
             flows.remove(slot);
         }
@@ -215,12 +215,12 @@ impl Sched {
 
     /// Moves a flow to the end of another lane.
     pub(super) fn rehome(&mut self, flows: &mut Flows, slot: Slot, lane: Lane) {
-        let Flow { turn, backlog, spec, .. } = flows[slot];
+        let Flow { standing, backlog, spec, .. } = flows[slot];
         self.unlink(flows, slot);
         self.lanes[spec.lane.index()].datagrams -= backlog.datagrams;
         self.lanes[lane.index()].datagrams += backlog.datagrams;
         flows[slot].spec.lane = lane;
-        self.append(flows, slot, turn);
+        self.append(flows, slot, standing);
     }
 
     /// Forgets all flows; none may have anything queued.
@@ -240,14 +240,14 @@ impl Sched {
     }
 
     /// The front of the rosters of `lanes`, as if they were one.
-    fn first(&self, flows: &Flows, lanes: &[Lane], turn: Turn) -> Option<Slot> {
-        let fronts = lanes.iter().map(|lane| self.lanes[lane.index()].roster(turn).front);
+    fn first(&self, flows: &Flows, lanes: &[Lane], standing: Standing) -> Option<Slot> {
+        let fronts = lanes.iter().map(|lane| self.lanes[lane.index()].roster(standing).front);
         fronts.filter(|front| *front != Slot::NONE).min_by_key(|front| flows[*front].ticket)
     }
 
-    fn append(&mut self, flows: &mut Flows, slot: Slot, turn: Turn) {
+    fn append(&mut self, flows: &mut Flows, slot: Slot, standing: Standing) {
         self.tickets += 1;
-        let roster = self.lanes[flows[slot].spec.lane.index()].roster_mut(turn);
+        let roster = self.lanes[flows[slot].spec.lane.index()].roster_mut(standing);
         let before = std::mem::replace(&mut roster.back, slot);
         if before == Slot::NONE {
             roster.front = slot;
@@ -255,14 +255,14 @@ impl Sched {
             flows[before].order.after = slot;
         }
         let flow = &mut flows[slot];
-        flow.turn = turn;
+        flow.standing = standing;
         flow.ticket = self.tickets;
         flow.order = Neighbours { before, after: Slot::NONE };
     }
 
     fn unlink(&mut self, flows: &mut Flows, slot: Slot) {
-        let Flow { order: Neighbours { before, after }, turn, spec, .. } = flows[slot];
-        let roster = self.lanes[spec.lane.index()].roster_mut(turn);
+        let Flow { order: Neighbours { before, after }, standing, spec, .. } = flows[slot];
+        let roster = self.lanes[spec.lane.index()].roster_mut(standing);
         if before == Slot::NONE {
             roster.front = after;
         } else {
@@ -277,17 +277,17 @@ impl Sched {
 }
 
 impl Rosters {
-    fn roster(&self, turn: Turn) -> &Roster {
-        match turn {
-            Turn::New => &self.new,
-            Turn::Old => &self.old,
+    fn roster(&self, standing: Standing) -> &Roster {
+        match standing {
+            Standing::New => &self.new,
+            Standing::Old => &self.old,
         }
     }
 
-    fn roster_mut(&mut self, turn: Turn) -> &mut Roster {
-        match turn {
-            Turn::New => &mut self.new,
-            Turn::Old => &mut self.old,
+    fn roster_mut(&mut self, standing: Standing) -> &mut Roster {
+        match standing {
+            Standing::New => &mut self.new,
+            Standing::Old => &mut self.old,
         }
     }
 }
@@ -299,7 +299,7 @@ impl Default for Roster {
 }
 
 impl Flow {
-    /// Pays for a datagram from the flow's turn; says whether the turn goes on.
+    /// Pays for a datagram from the turn; says whether the turn goes on.
     pub(super) fn pay(&mut self, cost: usize) -> bool {
         self.deficit -= i64::try_from(cost).unwrap_or(i64::MAX / 2);
         self.deficit > 0

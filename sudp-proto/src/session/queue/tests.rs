@@ -1,3 +1,5 @@
+mod memory;
+
 use super::*;
 
 const HOME: Lane = Lane(0);
@@ -314,90 +316,6 @@ fn a_flow_without_backlog_may_change_its_class_between_two_turns() {
         classes.extend(numbers(&read(&draft.bytes), SPARSE).iter().map(|number| (kind.class, *number)));
     }
     assert_eq!(classes, [(Class::Realtime, 1), (Class::Realtime, 2)], "what joins a backlog follows it");
-}
-
-#[test]
-fn eight_thousand_flows_with_a_datagram_each_all_get_their_turn() {
-    let mut desk = Desk::new();
-    for slot in 0..8192 {
-        desk.push(Slot(slot), 0, 60);
-    }
-    let slots: Vec<_> = desk.drain().iter().map(|(slot, ..)| slot.0).collect();
-    assert_eq!(slots, (0..8192).collect::<Vec<_>>());
-    desk.push(Slot(0), 1, 60);
-    assert_eq!(desk.drain(), [(Slot(0), 1, 60)]);
-}
-
-#[test]
-fn one_old_datagram_pins_no_more_than_a_constant() {
-    let mut desk = Desk::new();
-    desk.push_as(FlowSpec { lane: OTHER, ..RELIABLE }, SPARSE, 0, 100);
-    desk.push_many(GREEDY, 900, 1000);
-    desk.push_as(FlowSpec { lane: OTHER, ..RELIABLE }, SPARSE, 1, 100);
-    desk.drain();
-    assert_eq!(desk.queues.len(), 2);
-    assert!(desk.queues.held() < 64 * 1024, "{}", desk.queues.held());
-    desk.lanes = [OTHER, Lane::ANY];
-    assert_eq!(desk.drain(), [(SPARSE, 0, 100), (SPARSE, 1, 100)]);
-}
-
-#[test]
-fn one_class_that_crowds_out_the_other_takes_its_memory_too() {
-    let mut desk = Desk::new();
-    desk.push_many(GREEDY, 1_000, 1000);
-    for slot in 0..400 {
-        for number in 0..3 {
-            desk.push_as(REALTIME, Slot(1_000 + slot), number, 860);
-        }
-    }
-    assert!(desk.queues.flow_len(GREEDY) < 10, "{}", desk.queues.flow_len(GREEDY));
-    let flows = 256 * 1024;
-    assert!(desk.queues.held() < 2 * desk.queues.bytes() + flows, "{}", desk.queues.held());
-}
-
-#[test]
-fn an_idle_session_holds_nothing_and_wants_no_timer() {
-    let mut desk = Desk::new();
-    desk.push_many(GREEDY, 900, 1000);
-    desk.drain();
-    let mut looks = 0;
-    while let Some(next) = desk.queues.next_expiry() {
-        assert!(next > desk.at.now);
-        desk.at.now = next;
-        desk.expire();
-        looks += 1;
-    }
-    assert_eq!(desk.queues.held(), 0);
-    assert_eq!(looks, 2);
-}
-
-#[test]
-fn a_backlog_that_rests_and_then_drains_leaves_nothing_behind() {
-    let mut desk = Desk::new();
-    desk.push_many(GREEDY, 20, 1000);
-    for _ in 0..5 {
-        desk.stall(1_000);
-        desk.expire();
-    }
-    assert!(desk.queues.held() <= 20 * (1000 + OVERHEAD) + 16 * 1024);
-    desk.drain();
-    desk.stall(1_000);
-    desk.expire();
-    assert_eq!((desk.queues.held(), desk.queues.next_expiry()), (0, None));
-}
-
-#[test]
-fn a_standing_load_hardly_ever_allocates() {
-    let mut desk = Desk::new();
-    desk.push_many(GREEDY, 300, 1000);
-    let mut changes = 0;
-    for number in 0..20_000 {
-        let held = desk.queues.held();
-        desk.push(Slot(number % 50), number, 8 + usize::try_from(number % 1200).unwrap());
-        desk.cut(1);
-        changes += u32::from(number > 1_000 && desk.queues.held() != held);
-    }
-    assert!(changes < 20_000 / 50, "{changes} changes");
 }
 
 #[test]
