@@ -128,6 +128,8 @@ pub(crate) struct Queues {
     /// By class.
     patience: [Ticks; 2],
     epoch: Instant,
+    /// The latest time heard of, and how long after the epoch that is.
+    newest: Instant,
     latest: u64,
     /// By class: each is ordered by age, so that its front expires first.
     arenas: [Arena; 2],
@@ -175,6 +177,7 @@ impl Queues {
             cap: limits.bytes.min(MOST_BYTES),
             patience: [limits.reliable.into(), limits.realtime.into()],
             epoch: now,
+            newest: now,
             latest: 0,
             arenas: Default::default(),
             flows: Flows::default(),
@@ -403,7 +406,10 @@ impl Queues {
 
     /// Real time since the beginning; it never goes back, so that the arenas stay ordered by age.
     fn clock(&mut self, now: Instant) -> u64 {
-        self.latest = self.latest.max(nanos(now.saturating_duration_since(self.epoch)));
+        if now > self.newest {
+            self.newest = now;
+            self.latest = nanos(now.saturating_duration_since(self.epoch));
+        }
         self.latest
     }
 }
