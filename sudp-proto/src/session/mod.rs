@@ -201,7 +201,7 @@ impl Session {
             remote: Parameters::default(),
             access,
             links: Links::new(),
-            first_window: window::START_SIZE,
+            first_window: window::START,
             unresolved: Unresolved::new(),
             queues: Queues::new(now, queue::QueueLimits::new(&limits)),
             seen: Seen::new(),

@@ -1,82 +1,92 @@
-//! A simulated path for the window: a sender, a buffer, a bottleneck, a way there and a way back.
+//! A simulated path: a sender with a window, a buffer, a bottleneck, a way there and a way back.
+//!
+//! All times are microseconds since the link began.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::{ACK_DELAY, MILLISECOND, SECOND, Stamp, Window, amount, bytes};
+use super::{ACK_DELAY, MILLISECOND, SECOND, START, Stamp, Window, bytes, micros};
+use crate::{Rng, Seed};
 
-/// What the path is like and what is sent over it. Times are microseconds since the link began.
+/// What the path is like, and what is sent over it beside a sparse flow of 60 bytes every 20 ms.
 #[derive(Clone, Debug)]
 pub(super) struct Path {
     /// Bytes per second of the bottleneck from some time on; 0 is a stall.
     pub(super) rates: Vec<(u64, u64)>,
-    /// Round trips without any queue, from some time on.
+    /// The round trip without any queue from some time on.
     pub(super) trips: Vec<(u64, u64)>,
-    /// What is ready in front of the bottleneck: a proxy's buffer.
+    /// Bytes that wait in front of the bottleneck before the sender's socket is full: a proxy's buffer.
     pub(super) buffer: u64,
     /// How long the receiver waits with an acknowledgement that was not asked for.
     pub(super) ack_delay: u64,
-    /// What arrives in such a time arrives at its end: a retransmission below us.
+    /// What would arrive in such a time arrives at its end: a retransmission below us.
     pub(super) spikes: Vec<(u64, u64)>,
-    /// Every delivery is late by up to this.
+    /// Every batch is late by a random part of this, and never overtakes another.
     pub(super) jitter: u64,
     /// Acknowledgements arrive only at multiples of this.
     pub(super) clumps: u64,
     /// When there is always something to send.
-    pub(super) bulk: (u64, u64),
+    pub(super) bulk: Vec<(u64, u64)>,
     pub(super) until: u64,
 }
 
 impl Path {
+    /// A path behind a proxy that buffers 4 MiB, with bulk from the start.
     pub(super) fn new(mbit: u64, trip_ms: u64) -> Self {
         Self {
             rates: vec![(0, mbit * 125_000)],
             trips: vec![(0, trip_ms * MILLISECOND)],
             buffer: 4 << 20,
-            ack_delay: super::micros(ACK_DELAY),
+            ack_delay: micros(ACK_DELAY),
             spikes: Vec::new(),
             jitter: 0,
             clumps: 1,
-            bulk: (0, u64::MAX),
+            bulk: vec![(0, u64::MAX)],
             until: 20 * SECOND,
         }
     }
 
-    pub(super) fn run(&self, start: usize) -> Run {
-        let mut world = World::new(self, start);
+    pub(super) fn run(&self) -> Run {
+        let mut world = World::new(self);
         world.play();
         world.run
+    }
+
+    /// Bytes that could have passed between two times.
+    pub(super) fn capacity(&self, from: u64, until: u64) -> u64 {
+        (from / MILLISECOND..until / MILLISECOND).map(|at| value(&self.rates, at * MILLISECOND) / 1_000).sum()
     }
 }
 
 /// What was seen.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    /// Bytes delivered, by millisecond.
-    pub(super) delivered: BTreeMap<u64, u64>,
+    /// When each batch was delivered, and its length.
+    delivered: Vec<(u64, u64)>,
     /// When each sparse datagram was given to the sender, and how long it took.
-    pub(super) delays: Vec<(u64, u64)>,
-    /// The window whenever an acknowledgement came.
-    pub(super) sizes: Vec<(u64, usize)>,
-    pub(super) acks: u64,
-    pub(super) batches: u64,
-    pub(super) trace: Vec<String>,
+    delays: Vec<(u64, u64)>,
+    /// The window after each acknowledgement.
+    sizes: Vec<(u64, u64)>,
 }
 
 impl Run {
-    /// Bytes per second delivered between two times.
-    pub(super) fn throughput(&self, from: u64, until: u64) -> u64 {
-        let bytes: u64 = self.delivered.range(from / MILLISECOND..until / MILLISECOND).map(|(_, bytes)| bytes).sum();
-        bytes * SECOND / (until - from)
+    /// Bytes delivered between two times.
+    pub(super) fn bytes(&self, from: u64, until: u64) -> u64 {
+        self.delivered.iter().filter(|(at, _)| (from..until).contains(at)).map(|(_, len)| len).sum()
     }
 
-    /// The delay, in milliseconds, that `percent` of the sparse datagrams of a time stayed below.
+    /// The delay that `percent` of the sparse datagrams sent between two times did not exceed.
     pub(super) fn delay(&self, percent: usize, from: u64, until: u64) -> u64 {
-        let mut delays: Vec<u64> =
-            self.delays.iter().filter(|(at, _)| (from..until).contains(at)).map(|(_, delay)| *delay).collect();
+        let mut delays = within(&self.delays, from, until);
         delays.sort_unstable();
-        delays.get((delays.len() * percent / 100).min(delays.len().saturating_sub(1))).map_or(0, |us| us / MILLISECOND)
+        delays[(delays.len() * percent / 100).min(delays.len() - 1)]
+    }
+
+    /// The smallest and the largest window between two times.
+    pub(super) fn sizes(&self, from: u64, until: u64) -> (u64, u64) {
+        let sizes = within(&self.sizes, from, until);
+        (*sizes.iter().min().unwrap(), *sizes.iter().max().unwrap())
     }
 }
 
@@ -85,15 +95,16 @@ enum Event {
     Acked { batch: usize, delay: u64 },
     AckDue,
     Arrived { batch: usize },
+    Bulk,
     Passed,
     Sparse,
-    Start,
 }
 
 struct Batch {
-    bytes: usize,
+    len: usize,
     stamp: Stamp,
-    ask: bool,
+    asks: bool,
+    /// When the sparse datagrams in it were given to the sender.
     sparse: Vec<u64>,
 }
 
@@ -102,57 +113,54 @@ struct World<'a> {
     epoch: Instant,
     now: u64,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
-    made: u64,
+    scheduled: u64,
     window: Window,
     waiting: Vec<u64>,
     batches: Vec<Batch>,
+    /// Batches in front of the bottleneck; the first is passing.
     queue: VecDeque<usize>,
     queued: u64,
-    passing: bool,
     last_arrival: u64,
     last_ack: u64,
     unacked_since: Option<u64>,
-    newest: Option<(usize, u64)>,
-    rng: crate::Rng,
+    rng: Rng,
     run: Run,
 }
 
 impl<'a> World<'a> {
-    fn new(path: &'a Path, start: usize) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "every other instant is this one and a duration")]
-        let epoch = Instant::now();
+    fn new(path: &'a Path) -> Self {
+        let epoch = super::tests::epoch();
         Self {
             path,
             epoch,
             now: 0,
             events: BinaryHeap::new(),
-            made: 0,
-            window: Window::new(epoch, start),
+            scheduled: 0,
+            window: Window::new(epoch, START),
             waiting: Vec::new(),
             batches: Vec::new(),
             queue: VecDeque::new(),
             queued: 0,
-            passing: false,
             last_arrival: 0,
             last_ack: 0,
             unacked_since: None,
-            newest: None,
-            rng: crate::Rng::new(&crate::Seed::from(1)),
+            rng: Rng::new(&Seed::from(1)),
             run: Run::default(),
         }
     }
 
     fn play(&mut self) {
-        self.at(0, Event::Sparse);
-        self.at(self.path.bulk.0, Event::Start);
+        self.schedule(0, Event::Sparse);
+        for &(from, _) in &self.path.bulk {
+            self.schedule(from, Event::Bulk);
+        }
         while let Some(Reverse((at, _, event))) = self.events.pop() {
             if at > self.path.until {
                 break;
             }
             self.now = at;
             self.handle(event);
-            self.pump();
-            self.pass();
+            self.send();
         }
     }
 
@@ -161,22 +169,7 @@ impl<'a> World<'a> {
             Event::Acked { batch, delay } => {
                 let stamp = self.batches[batch].stamp;
                 self.window.on_acked(self.instant(), stamp, Duration::from_micros(delay));
-                self.run.acks += 1;
-                self.run.sizes.push((self.now, self.window.size()));
-                if std::env::var_os("TRACE").is_some_and(|t| !t.is_empty()) {
-                    self.run.trace.push(format!(
-                        "{:8} size {:7} unacked {:7} bw {:8} rtt {:6} least {:6} {:?} probing {} {:?}",
-                        self.now,
-                        self.window.size,
-                        self.window.unacked(),
-                        self.window.bandwidth().unwrap_or(0),
-                        self.now - delay - stamp.sent,
-                        self.window.rtt.least().unwrap_or(0),
-                        self.window.phase,
-                        self.window.probing,
-                        self.window.round
-                    ));
-                }
+                self.run.sizes.push((self.now, bytes(self.window.size())));
             }
             Event::AckDue => {
                 if self.unacked_since.is_some_and(|since| since + self.path.ack_delay <= self.now) {
@@ -184,51 +177,17 @@ impl<'a> World<'a> {
                 }
             }
             Event::Arrived { batch } => self.arrive(batch),
-            Event::Passed => {
-                let batch = self.queue.pop_front().unwrap();
-                self.queued -= bytes(self.batches[batch].bytes);
-                self.passing = false;
-                let mut at = self.now + since(&self.path.trips, self.now) / 2 + self.rng.below(self.path.jitter + 1);
-                for &(from, until) in &self.path.spikes {
-                    if (from..until).contains(&at) {
-                        at = until;
-                    }
-                }
-                self.last_arrival = at.max(self.last_arrival);
-                self.at(self.last_arrival, Event::Arrived { batch });
-            }
+            Event::Bulk => {}
+            Event::Passed => self.leave(),
             Event::Sparse => {
                 self.waiting.push(self.now);
-                self.at(self.now + 20 * MILLISECOND, Event::Sparse);
+                self.schedule(self.now + 20 * MILLISECOND, Event::Sparse);
             }
-            Event::Start => {}
         }
     }
 
-    fn arrive(&mut self, batch: usize) {
-        let Batch { bytes: size, ask, ref sparse, .. } = self.batches[batch];
-        *self.run.delivered.entry(self.now / MILLISECOND).or_default() += bytes(size);
-        self.run.delays.extend(sparse.iter().map(|&at| (at, self.now - at)));
-        self.newest = Some((batch, self.now));
-        let first = *self.unacked_since.get_or_insert(self.now);
-        if ask || self.path.ack_delay == 0 {
-            self.acknowledge();
-        } else if first == self.now {
-            self.at(self.now + self.path.ack_delay, Event::AckDue);
-        }
-    }
-
-    fn acknowledge(&mut self) {
-        let Some((batch, processed)) = self.newest else { return };
-        self.unacked_since = None;
-        let at = self.now + since(&self.path.trips, self.now) / 2;
-        let at = at.next_multiple_of(self.path.clumps).max(self.last_ack);
-        self.last_ack = at;
-        self.at(at, Event::Acked { batch, delay: self.now - processed });
-    }
-
-    fn pump(&mut self) {
-        let bulk = (self.path.bulk.0..self.path.bulk.1).contains(&self.now);
+    fn send(&mut self) {
+        let bulk = self.path.bulk.iter().any(|&(from, until)| (from..until).contains(&self.now));
         while self.queued < self.path.buffer + bytes(self.window.low_water()) {
             if self.waiting.is_empty() && !bulk {
                 self.window.on_idle();
@@ -238,35 +197,69 @@ impl<'a> World<'a> {
                 return;
             }
             let sparse = std::mem::take(&mut self.waiting);
-            let size = sparse.len() * 60;
-            let size = if bulk { size.max(self.window.batch_target(16_300)) } else { size };
-            let stamp = self.window.on_sent(self.instant(), size);
-            let ask = self.window.asks();
-            self.queue.push_back(self.batches.len());
-            self.queued += bytes(size);
-            self.batches.push(Batch { bytes: size, stamp, ask, sparse });
-            self.run.batches += 1;
+            let filled = if bulk { self.window.batch_target(usize::MAX) } else { 0 };
+            let len = filled.max(60 * sparse.len());
+            let stamp = self.window.on_sent(self.instant(), len);
+            let asks = self.window.asks();
+            self.batches.push(Batch { len, stamp, asks, sparse });
+            self.enter(self.batches.len() - 1);
         }
     }
 
-    fn pass(&mut self) {
-        let Some(&batch) = self.queue.front() else { return };
-        if self.passing {
-            return;
+    fn enter(&mut self, batch: usize) {
+        self.queued += bytes(self.batches[batch].len);
+        self.queue.push_back(batch);
+        if self.queue.len() == 1 {
+            self.pass(batch);
         }
-        self.passing = true;
+    }
+
+    fn pass(&mut self, batch: usize) {
         let mut at = self.now;
-        while since(&self.path.rates, at) == 0 {
+        while value(&self.path.rates, at) == 0 {
             at += MILLISECOND;
         }
-        let rate = since(&self.path.rates, at);
-        debug_assert!(amount(rate, SECOND) == rate);
-        self.at(at + bytes(self.batches[batch].bytes) * SECOND / rate, Event::Passed);
+        let rate = value(&self.path.rates, at);
+        self.schedule(at + bytes(self.batches[batch].len) * SECOND / rate, Event::Passed);
     }
 
-    fn at(&mut self, at: u64, event: Event) {
-        self.made += 1;
-        self.events.push(Reverse((at, self.made, event)));
+    fn leave(&mut self) {
+        let batch = self.queue.pop_front().unwrap();
+        self.queued -= bytes(self.batches[batch].len);
+        if let Some(&next) = self.queue.front() {
+            self.pass(next);
+        }
+        let at = self.now + value(&self.path.trips, self.now) / 2 + self.rng.below(self.path.jitter + 1);
+        let spike = self.path.spikes.iter().find(|&&(from, until)| (from..until).contains(&at));
+        self.last_arrival = spike.map_or(at, |&(_, until)| until).max(self.last_arrival);
+        self.schedule(self.last_arrival, Event::Arrived { batch });
+    }
+
+    fn arrive(&mut self, batch: usize) {
+        let Batch { len, asks, ref sparse, .. } = self.batches[batch];
+        self.run.delivered.push((self.now, bytes(len)));
+        self.run.delays.extend(sparse.iter().map(|&at| (at, self.now - at)));
+        if self.unacked_since.is_none() {
+            self.unacked_since = Some(self.now);
+            self.schedule(self.now + self.path.ack_delay, Event::AckDue);
+        }
+        if asks {
+            self.acknowledge();
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        self.unacked_since = None;
+        let batch = self.run.delivered.len() - 1;
+        let delay = self.now - self.run.delivered[batch].0;
+        let at = self.now + value(&self.path.trips, self.now) / 2;
+        self.last_ack = at.next_multiple_of(self.path.clumps).max(self.last_ack);
+        self.schedule(self.last_ack, Event::Acked { batch, delay });
+    }
+
+    fn schedule(&mut self, at: u64, event: Event) {
+        self.scheduled += 1;
+        self.events.push(Reverse((at, self.scheduled, event)));
     }
 
     fn instant(&self) -> Instant {
@@ -275,6 +268,10 @@ impl<'a> World<'a> {
 }
 
 /// The value that holds at a time.
-fn since(values: &[(u64, u64)], at: u64) -> u64 {
+fn value(values: &[(u64, u64)], at: u64) -> u64 {
     values.iter().rev().find(|(from, _)| *from <= at).map_or(0, |(_, value)| *value)
+}
+
+fn within(values: &[(u64, u64)], from: u64, until: u64) -> Vec<u64> {
+    values.iter().filter(|(at, _)| (from..until).contains(at)).map(|(_, value)| *value).collect()
 }

@@ -1,4 +1,4 @@
-//! How long a round trip takes: smoothed, its spread, and the least the path allows.
+//! How long a round trip takes: its mean, its spread, and the least the path allows.
 
 use super::MILLISECOND;
 
@@ -10,7 +10,7 @@ pub(super) struct RoundTrip {
     /// When a sample last came near `least`.
     seen: u64,
     doubted: bool,
-    /// A clear sample far above `least`, which counts only when a second one agrees.
+    /// A clear sample far above `least`, waiting for a second one.
     candidate: Option<u64>,
 }
 
@@ -31,7 +31,10 @@ impl RoundTrip {
         }
     }
 
-    /// Takes a sample of a batch that met no queue of ours: only such a one can raise the least.
+    /// Takes a sample that holds no queue of ours: only such a one can raise the least.
+    ///
+    /// A surprising one counts only when seen twice, for the first may have met a retransmission below
+    /// us, and a least round trip that is too long makes a queue which hides the true one.
     pub(super) fn on_clear_sample(&mut self, at: u64, sample: u64) {
         let Some(least) = self.least else { return };
         if !self.is_stale(at) {
@@ -44,7 +47,7 @@ impl RoundTrip {
         }
     }
 
-    /// Asks for the least round trip to be seen anew, because what it led to does not fit.
+    /// Asks for the least round trip to be seen anew.
     pub(super) fn doubt(&mut self) {
         self.doubted = true;
     }
@@ -54,7 +57,7 @@ impl RoundTrip {
         self.doubted || at.saturating_sub(self.seen) > LEAST_HOLDS
     }
 
-    pub(super) fn smoothed(&self) -> Option<u64> {
+    pub(super) fn mean(&self) -> Option<u64> {
         self.smoothed.map(|smoothed| smoothed.mean)
     }
 
@@ -66,7 +69,7 @@ impl RoundTrip {
         self.least
     }
 
-    /// The mean and deviation of RFC 6298.
+    /// As RFC 6298 does.
     fn smooth(&mut self, sample: u64) {
         let smoothed = match self.smoothed {
             Some(Smoothed { mean, deviation }) => {
@@ -85,5 +88,5 @@ impl RoundTrip {
     }
 }
 
-/// How long the least round trip is believed without being seen, in microseconds.
+/// How long the least round trip is believed without being seen.
 const LEAST_HOLDS: u64 = 10_000 * MILLISECOND;
