@@ -527,3 +527,6 @@ const IDLE_HEARD: usize = 64;
 /// Bytes of output whose room is kept.
 const IDLE_OUTPUT: usize = 64 << 10;
 const MAX_FRAME_HEAD: usize = 14;
+
+#[cfg(test)]
+mod tests;
