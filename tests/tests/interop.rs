@@ -326,7 +326,7 @@ fn their_refusal_is_ours() {
 
     ours.handle_input(epoch(), &mut BytesMut::from(&stream.written[..]));
     let wait = Some(Duration::from_secs(7));
-    let expected = Refusal { status: 429, kind: RefusalKind::Transient, retry_after: wait, code: None };
+    let expected = Refusal { status: 429, kind: RefusalKind::Transient, retry_after: wait, code: None, server: None };
     assert!(matches!(ours.poll_event(), Some(LinkEvent::Ended(LinkEnd::Refused(refusal))) if refusal == expected));
 }
 

@@ -19,6 +19,7 @@ pub struct Answer {
     body: Vec<u8>,
     retry_after: Option<Duration>,
     code: Option<u64>,
+    server: Option<u64>,
 }
 
 impl Answer {
@@ -44,7 +45,7 @@ impl Answer {
 
     /// Adds a header.
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, UpgradeError> {
-        let own = ["Connection", "Content-Length", "Retry-After", CODE, "Transfer-Encoding"];
+        let own = ["Connection", "Content-Length", "Retry-After", CODE, SERVER, "Transfer-Encoding"];
         if !http::is_token(name) || own.iter().any(|own| own.eq_ignore_ascii_case(name)) {
             return Err(UpgradeError::HeaderName(name.to_owned()));
         }
@@ -73,13 +74,19 @@ impl Answer {
         self
     }
 
+    /// Sets the id of this server, so that a client knows whether its session's owner speaks.
+    pub fn with_server(mut self, server: u64) -> Self {
+        self.server = Some(server);
+        self
+    }
+
     /// The status.
     pub fn status(&self) -> u16 {
         self.status
     }
 
     const fn plain(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), retry_after: None, code: None }
+        Self { status, headers: Vec::new(), body: Vec::new(), retry_after: None, code: None, server: None }
     }
 
     pub(super) fn put(&self, output: &mut BytesMut) {
@@ -93,6 +100,9 @@ impl Answer {
         }
         if let Some(code) = self.code {
             http::put_line(output, &[CODE, ": ", &code.to_string()]);
+        }
+        if let Some(server) = self.server {
+            http::put_line(output, &[SERVER, ": ", &server.to_string()]);
         }
         for (name, value) in &self.headers {
             http::put_line(output, &[name, ": ", value]);
@@ -151,7 +161,7 @@ pub(super) fn refusal(status: u16, head: &Head) -> Refusal {
         _ => RefusalKind::Permanent,
     };
     let retry_after = number(head, "Retry-After").map(|seconds| Duration::from_secs(seconds).clamp(SOONEST, LATEST));
-    Refusal { status, kind, retry_after, code: number(head, CODE) }
+    Refusal { status, kind, retry_after, code: number(head, CODE), server: number(head, SERVER) }
 }
 
 /// A field that is nothing but digits; a date needs a clock that the core does not have.
@@ -163,5 +173,6 @@ fn number(head: &Head, name: &str) -> Option<u64> {
 }
 
 const CODE: &str = "Sudp-Code";
+const SERVER: &str = "Sudp-Server";
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(300);

@@ -82,6 +82,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The number of a [`Code`](crate::wire::Code), if a SUDP server gave one.
     pub code: Option<u64>,
+    /// The id of the SUDP server that speaks, if it gave one.
+    pub server: Option<u64>,
 }
 
 /// What may help after a refusal.

@@ -249,13 +249,35 @@ fn take_control(head: &Head, control: Control, input: &mut BytesMut) -> Result<O
 
 /// Appends a frame; a client's under a fresh mask.
 pub(super) fn put(opcode: OpCode, role: Role, parts: &[&[u8]], rng: &mut Rng, output: &mut BytesMut) {
+    put_part(opcode, true, role, parts, rng, output);
+}
+
+/// Writes a message in frames of at most `limit` bytes, for paths on which larger ones die.
+pub(super) fn put_fragments(
+    data: Data,
+    limit: usize,
+    role: Role,
+    parts: &[&[u8]],
+    rng: &mut Rng,
+    output: &mut BytesMut,
+) {
+    let message = parts.concat();
+    let mut opcode = OpCode::Data(data);
+    let mut chunks = message.chunks(limit.max(SMALL)).peekable();
+    while let Some(chunk) = chunks.next() {
+        put_part(opcode, chunks.peek().is_none(), role, &[chunk], rng, output);
+        opcode = OpCode::Data(Data::Continue);
+    }
+}
+
+fn put_part(opcode: OpCode, last: bool, role: Role, parts: &[&[u8]], rng: &mut Rng, output: &mut BytesMut) {
     let key = match role {
         Role::Client => Some(rng.array()),
         Role::Server => None,
     };
     let length: usize = parts.iter().map(|part| part.len()).sum();
     output.reserve(length + MAX_HEAD);
-    let header = FrameHeader { opcode, mask: key, ..FrameHeader::default() };
+    let header = FrameHeader { is_final: last, opcode, mask: key, ..FrameHeader::default() };
     let length = u64::try_from(length).expect("a slice has less than 2⁶⁴ bytes");
     header.format(length, &mut (&mut *output).writer()).expect("a growing buffer takes every byte");
     match key.map(Mask::new) {

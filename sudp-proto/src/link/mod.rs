@@ -110,6 +110,7 @@ pub struct Link {
     stage: Stage,
     deadline: Option<(Instant, LinkStage)>,
     output: BytesMut,
+    frame_limit: Option<usize>,
     heard: VecDeque<Heard>,
 }
 
@@ -144,6 +145,7 @@ impl Link {
             stage,
             deadline: None,
             output: BytesMut::new(),
+            frame_limit: None,
             heard: VecDeque::new(),
         }
     }

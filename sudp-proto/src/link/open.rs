@@ -53,8 +53,19 @@ impl Link {
         if !self.is_open() {
             return Err(WrongStage);
         }
-        frame::put(OpCode::Data(data), self.role, parts, &mut self.rng, &mut self.output);
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        match self.frame_limit.filter(|limit| length > *limit) {
+            None => frame::put(OpCode::Data(data), self.role, parts, &mut self.rng, &mut self.output),
+            Some(limit) => {
+                frame::put_fragments(data, limit, self.role, parts, &mut self.rng, &mut self.output);
+            }
+        }
         Ok(())
+    }
+
+    /// Cuts messages into frames of at most so many bytes; none leaves each in one frame.
+    pub fn set_frame_limit(&mut self, limit: Option<usize>) {
+        self.frame_limit = limit;
     }
 
     /// Reads one frame or message; false when there is none.

@@ -207,7 +207,7 @@ mod tests {
     fn lateness_counts_from_the_least_delay_and_forgets_an_old_path() {
         let start = epoch();
         let mut late = Lateness::default();
-        let mut at = |late: &mut Lateness, sent: u64, arrived: u64| {
+        let at = |late: &mut Lateness, sent: u64, arrived: u64| {
             let clock = u32::try_from((sent + 4_000_000_000) & 0xffff_ffff).unwrap();
             late.handle_clock(start + ms(arrived), start, clock)
         };

@@ -137,7 +137,7 @@ fn d2_refusals_say_what_may_help() {
     for (kind, statuses) in statuses {
         for status in statuses {
             let found = refusal(&format!("HTTP/1.1 {status} Words\r\nContent-Length: 9\r\n\r\n"));
-            let expected = Refusal { status: *status, kind, retry_after: None, code: None };
+            let expected = Refusal { status: *status, kind, retry_after: None, code: None, server: None };
             assert_eq!(found, expected);
             assert_eq!(refusal(&format!("HTTP/1.0 {status}\r\n\r\n")), expected);
         }
@@ -174,7 +174,7 @@ fn an_answer_of_ours_is_read_as_it_was_meant() {
     let text = String::from_utf8(output.to_vec()).unwrap();
     assert!(text.ends_with("\r\nContent-Type: text/plain\r\n\r\nlater"), "{text}");
     let expected =
-        Refusal { status: 503, kind: RefusalKind::Transient, retry_after: Some(Duration::from_secs(2)), code: Some(7) };
+        Refusal { status: 503, kind: RefusalKind::Transient, retry_after: Some(Duration::from_secs(2)), code: Some(7), server: None };
     assert_eq!(refusal(&text), expected);
 }
 
