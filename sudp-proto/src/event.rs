@@ -28,6 +28,8 @@ pub enum Event {
     Detached,
     /// The remote drains or goes away.
     GoAway(GoAway),
+    /// The client has shown that it knows the session: from now on it may evict older ones and hold ports.
+    Established,
     /// A flow is over, in both directions.
     FlowClosed {
         /// Which flow.

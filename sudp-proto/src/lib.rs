@@ -8,7 +8,9 @@
 
 pub mod access;
 pub mod backoff;
-#[cfg(feature = "link")]
+#[cfg(feature = "driver")]
+mod carrier;
+#[cfg(feature = "driver")]
 pub mod client;
 pub mod config;
 #[cfg(feature = "driver")]
@@ -19,7 +21,7 @@ pub mod heartbeat;
 #[cfg(feature = "link")]
 pub mod link;
 pub mod rng;
-#[cfg(feature = "link")]
+#[cfg(feature = "driver")]
 pub mod server;
 pub mod session;
 pub mod stats;

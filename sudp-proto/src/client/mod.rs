@@ -1,4 +1,333 @@
-//! (being written)
+//! The dialling half: keeps a session on its links, whatever happens to them.
+//!
+//! [`Client`] joins three machines: the [`Session`], its links, and the
+//! [`Dialer`](dial::Dialer), which decides when to dial where. It is an [`Endpoint`]: the driver, or
+//! any loop that does what the driver does, moves its bytes and datagrams.
 
 pub mod dial;
 pub mod servers;
+
+mod attempt;
+mod upkeep;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::access::Pool;
+use crate::carrier::{Carrier, Said};
+use crate::config::Limits;
+use crate::config::client::ClientConfig;
+use crate::driver::{Endpoint, Key, Order, sealed};
+use crate::event::LinkLoss;
+use crate::link::{LinkLimits, Proxy};
+use crate::rng::{Rng, Seed};
+use crate::session::{Deadline, Identity, Role, Session, Setup, Tunnel, TunnelError};
+use crate::wire::{Address, Code, Ordinal, TunnelId};
+
+use attempt::Attempt;
+use dial::{Action, DialId, DialPolicy, Dialer, Lost, Outcome, PathFailure, Want};
+use upkeep::Upkeep;
+
+/// What a client is made with.
+#[derive(Clone, Debug)]
+pub struct ClientSetup {
+    /// Where its servers are, and how many links it wants.
+    pub config: ClientConfig,
+    /// Every cap.
+    pub limits: Limits,
+    /// When the process started; a later one takes over the ports of an earlier.
+    pub started: u64,
+    /// Headers for every upgrade request: credentials, a host name of its own.
+    pub headers: Vec<(String, String)>,
+    /// The proxy that all dials go through.
+    pub proxy: Option<(Address, Proxy)>,
+    /// Where its memory comes from.
+    pub pool: Pool,
+    /// Where its randomness comes from.
+    pub seed: Seed,
+}
+
+/// A client: one session, its links, and the dials for more of them.
+#[derive(Debug)]
+pub struct Client {
+    carrier: Carrier,
+    dialer: Dialer,
+    config: ClientConfig,
+    headers: Vec<(String, String)>,
+    proxy: Option<(Address, Proxy)>,
+    link_limits: LinkLimits,
+    rng: Rng,
+    attempts: BTreeMap<DialId, Attempt>,
+    /// The links that dials became.
+    links: BTreeMap<Ordinal, Attached>,
+    /// The server that owns the session, as an index of the configuration.
+    server: Option<usize>,
+    /// What the owner wants to see repeated.
+    owner: Bytes,
+    upkeep: Upkeep,
+}
+
+/// A link, and the dial it was.
+#[derive(Clone, Copy, Debug)]
+struct Attached {
+    dial: DialId,
+    since: Instant,
+    acknowledged: bool,
+}
+
+impl Client {
+    /// A client that dials as soon as it is driven.
+    pub fn new(now: Instant, setup: ClientSetup) -> Self {
+        let ClientSetup { config, mut limits, started, headers, proxy, pool, seed } = setup;
+        let mut rng = Rng::new(&seed);
+        limits.links = config.links;
+        let link_limits = LinkLimits {
+            message: limits.message,
+            small_fragments: limits.small_fragments,
+            head: limits.head,
+            headers: limits.head_lines,
+            ..LinkLimits::default()
+        };
+        let identity = Identity { client: config.name.clone(), incarnation: (started, 0) };
+        let session = Setup { limits, identity, access: None, pool, seed: rng.fork() };
+        let dialer = Dialer::new(config.servers.clone(), DialPolicy::default(), &rng.fork());
+        let upkeep = Upkeep::new(now, config.links, config.max_link_age);
+        Self {
+            carrier: Carrier::new(Session::new(now, Role::Client, session)),
+            dialer,
+            config,
+            headers,
+            proxy,
+            link_limits,
+            rng,
+            attempts: BTreeMap::new(),
+            links: BTreeMap::new(),
+            server: None,
+            owner: Bytes::new(),
+            upkeep,
+        }
+    }
+
+    /// Adds a tunnel; the session need not stand for it.
+    pub fn add_tunnel(&mut self, id: TunnelId, tunnel: Tunnel) -> Result<(), TunnelError> {
+        self.carrier.session.add_tunnel(id, tunnel)
+    }
+
+    /// The session, to send and to ask.
+    pub fn session(&self) -> &Session {
+        &self.carrier.session
+    }
+
+    /// The session, to change it.
+    pub fn session_mut(&mut self) -> &mut Session {
+        &mut self.carrier.session
+    }
+
+    /// The server that owns the session, as an index of the configuration.
+    pub fn server(&self) -> Option<usize> {
+        self.server
+    }
+
+    /// The network changed, or the process slept: what waited for a better time is tried now.
+    pub fn handle_wake(&mut self, now: Instant) {
+        self.dialer.handle_wake(now);
+        self.carrier.session.handle_pause(now);
+        self.settle(now);
+    }
+
+    /// Does whatever follows from what has just happened.
+    fn settle(&mut self, now: Instant) {
+        self.collect_gone(now);
+        self.tend(now);
+        self.dialer.want(now, self.want());
+        while let Some(action) = self.dialer.poll(now) {
+            match action {
+                Action::GiveUp(dial) => self.give_up(now, dial),
+                Action::Lose(lost) => self.lose(now, lost),
+                Action::Start(start) => self.start(now, start),
+            }
+            self.dialer.want(now, self.want());
+        }
+        for key in self.carrier.sweep() {
+            self.forget_stream(key);
+        }
+    }
+
+    fn want(&self) -> Want {
+        let session = &self.carrier.session;
+        if session.is_closed() {
+            return Want::None;
+        }
+        match (session.id(), self.server) {
+            (Some(_), Some(server)) => match self.upkeep.lacking(session) {
+                0 => Want::None,
+                links => Want::Join { server, links },
+            },
+            (None, _) | (_, None) => Want::NewSession,
+        }
+    }
+
+    /// The session ended links on its own: their dials are told.
+    fn collect_gone(&mut self, now: Instant) {
+        self.carrier.part(now);
+        let live: Vec<Ordinal> = self.carrier.session.links().collect();
+        let gone: Vec<Ordinal> = self.links.keys().copied().filter(|ordinal| !live.contains(ordinal)).collect();
+        for ordinal in gone {
+            self.link_ended(now, ordinal);
+        }
+    }
+
+    fn link_ended(&mut self, now: Instant, ordinal: Ordinal) {
+        let Some(link) = self.links.remove(&ordinal) else { return };
+        let lived = now.saturating_duration_since(link.since);
+        let outcome = if self.upkeep.take_retired(ordinal) {
+            Outcome::Abandoned
+        } else {
+            self.upkeep.handle_lost(lived);
+            Outcome::LinkEnded { lived, acknowledged: link.acknowledged }
+        };
+        self.dialer.handle_outcome(now, link.dial, outcome);
+    }
+
+    /// Replaces links before they end by themselves, and ends what is too much.
+    fn tend(&mut self, now: Instant) {
+        for (ordinal, link) in &mut self.links {
+            link.acknowledged |= self.carrier.session.link(*ordinal).is_some_and(|state| state.progress > state.since);
+        }
+        while let Some(ordinal) = self.upkeep.poll_retire(now, &self.carrier.session) {
+            self.carrier.session.detach(now, ordinal, LinkLoss::Replaced);
+            self.collect_gone(now);
+        }
+    }
+
+    fn lose(&mut self, now: Instant, lost: Lost) {
+        let code = match lost {
+            Lost::Evicted => Code::Evicted,
+            Lost::OwnerGone | Lost::UnknownSession => Code::UnknownSession,
+        };
+        self.server = None;
+        self.owner = Bytes::new();
+        self.carrier.session.lose(now, code);
+        self.collect_gone(now);
+        let dials: Vec<DialId> = self.attempts.keys().copied().collect();
+        for dial in dials {
+            self.end_attempt(now, dial, Outcome::Abandoned);
+        }
+    }
+
+    fn handle_said(&mut self, now: Instant, key: Key, said: Said) {
+        match said {
+            Said::Ended(Some(ordinal), _) => self.link_ended(now, ordinal),
+            Said::Ended(None, end) => self.upgrade_ended(now, key, &end),
+            Said::Message(message) => self.first_message(now, key, message),
+            // The welcome follows by itself, and nothing may be said before it.
+            Said::Open => {}
+        }
+    }
+}
+
+impl sealed::Sealed for Client {}
+
+impl Endpoint for Client {
+    fn session(&mut self) -> Option<&mut Session> {
+        Some(&mut self.carrier.session)
+    }
+
+    fn poll_order(&mut self, now: Instant) -> Option<Order> {
+        self.settle(now);
+        self.carrier.poll_order()
+    }
+
+    fn handle_resolved(&mut self, now: Instant, key: Key, answers: &[SocketAddr]) {
+        self.resolved(now, key, answers);
+        self.settle(now);
+    }
+
+    fn handle_connected(&mut self, now: Instant, key: Key) {
+        self.connected(now, key);
+        self.settle(now);
+    }
+
+    fn handle_failed(&mut self, now: Instant, key: Key, why: io::ErrorKind) {
+        match self.carrier.handle_broken(now, key) {
+            Some(said) => self.handle_said(now, key, said),
+            None => self.dial_failed(now, key, failure(why)),
+        }
+        self.settle(now);
+    }
+
+    fn handle_input(&mut self, now: Instant, key: Key, input: &mut BytesMut) {
+        loop {
+            let before = input.len();
+            self.carrier.handle_input(now, key, input);
+            while let Some(said) = self.carrier.poll_said(now, key) {
+                self.handle_said(now, key, said);
+            }
+            if input.is_empty() || input.len() == before {
+                break;
+            }
+        }
+        self.collect_gone(now);
+    }
+
+    fn handle_end(&mut self, now: Instant, key: Key) {
+        self.carrier.handle_end(now, key);
+        while let Some(said) = self.carrier.poll_said(now, key) {
+            self.handle_said(now, key, said);
+        }
+        self.settle(now);
+    }
+
+    fn output(&mut self, now: Instant, key: Key) -> &[u8] {
+        self.carrier.output(now, key)
+    }
+
+    fn advance(&mut self, key: Key, written: usize) {
+        self.carrier.advance(key, written);
+    }
+
+    fn wants_finish(&self, key: Key) -> bool {
+        self.carrier.wants_finish(key)
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        let dialer = self.dialer.poll_timeout().map(|at| Deadline::new(at, self.dialer.cause()));
+        let races = self.attempts.values().filter_map(Attempt::poll_timeout);
+        let races = races.map(|at| Deadline::new(at, "dial the next address"));
+        let upkeep = self.upkeep.poll_timeout(&self.carrier.session).map(|at| Deadline::new(at, "replace a link"));
+        races.chain(dialer).chain(upkeep).chain(self.carrier.poll_timeout()).min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.carrier.handle_timeout(now);
+        for key in self.carrier.keys() {
+            while let Some(said) = self.carrier.poll_said(now, key) {
+                self.handle_said(now, key, said);
+            }
+        }
+        let dials: Vec<DialId> = self.attempts.keys().copied().collect();
+        for dial in dials {
+            self.race(now, dial);
+        }
+        self.settle(now);
+    }
+}
+
+fn failure(why: io::ErrorKind) -> PathFailure {
+    match why {
+        io::ErrorKind::ConnectionRefused => PathFailure::Refused,
+        io::ErrorKind::TimedOut => PathFailure::TimedOut,
+        io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::AddrNotAvailable
+        | io::ErrorKind::NetworkDown => PathFailure::Unreachable,
+        _ => PathFailure::Broken,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,220 @@
-//! (being written)
+//! The accepting half: one session of a server, on its links.
+//!
+//! A stream begins as an [`Incoming`], which ends in a [`Claim`] that someone
+//! decides on. What is granted makes a [`Server`], one per session, or is one more link of a session
+//! that exists; which of them is the [`Registry`]'s to say.
+
+mod incoming;
+mod registry;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::access::{Grant, Pool};
+use crate::carrier::{Carrier, Said};
+use crate::config::Limits;
+use crate::driver::{Endpoint, Key, Order, sealed};
+use crate::rng::Seed;
+use crate::session::{Access, Deadline, Identity, Role, Session, Setup};
+use crate::wire::{Code, Ordinal, SessionId, Welcome};
+
+pub use incoming::{Arrival, Claim, Incoming, IncomingSetup};
+pub use registry::{Admission, Founded, Identification, Refused, Registry};
+
+/// What a server's half of a session is made with.
+#[derive(Clone, Debug)]
+pub struct ServerSetup {
+    /// Every cap.
+    pub limits: Limits,
+    /// What its principal may do.
+    pub access: Access,
+    /// Where its memory comes from.
+    pub pool: Pool,
+    /// Where its randomness comes from.
+    pub seed: Seed,
+}
+
+/// What a welcome says of the server.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Names {
+    /// Its cluster; 0 is none.
+    pub cluster: u64,
+    /// The server, stable over restarts.
+    pub server: u64,
+    /// Its table of sessions, new with every start that did not take one over.
+    pub boot: u64,
+    /// What a balancer needs to find it; at most 32 bytes.
+    pub owner: Bytes,
+}
+
+/// One session of a server.
+#[derive(Debug)]
+pub struct Server {
+    carrier: Carrier,
+    names: Names,
+    id: SessionId,
+}
+
+impl Server {
+    /// The half of a session that was just founded; its first link follows with [`adopt`](Self::adopt).
+    pub fn new(now: Instant, founded: &Founded, names: Names, setup: ServerSetup) -> Self {
+        let ServerSetup { limits, access, pool, seed } = setup;
+        let setup = Setup { limits, identity: Identity::default(), access: Some(access), pool, seed };
+        let mut session = Session::new(now, Role::Server, setup);
+        session.found(founded.session, founded.secret);
+        Self { carrier: Carrier::new(session), names, id: founded.session }
+    }
+
+    /// Takes one more stream, whose claim was granted, as a link of this session. The stream's name here
+    /// is returned; a refusal was answered on the stream, which is then on its way out.
+    pub fn adopt(&mut self, now: Instant, arrival: Arrival) -> (Key, Result<(), Code>) {
+        let key = self.carrier.draw();
+        let Arrival { mut link, hello, in_band } = arrival;
+        let ordinal = hello.ordinal;
+        let first = hello.attach.is_none();
+        let accepted = self.carrier.session.accept(now, &hello);
+        let ended = match accepted {
+            Ok(ended) => ended,
+            Err(code) => {
+                incoming::refuse(now, &mut link, in_band, code, self.names.server);
+                self.carrier.put(key, link, None);
+                return (key, Err(code));
+            }
+        };
+        if !in_band {
+            // The link waits for just this; were it gone, its end is told like any other.
+            let _ = link.accept(now);
+        }
+        let welcome = Welcome {
+            ordinal,
+            session: self.id,
+            secret: if first { self.carrier.session.secret() } else { None },
+            cluster: self.names.cluster,
+            server: self.names.server,
+            boot: self.names.boot,
+            owner: self.names.owner.clone(),
+            ticket: Bytes::new(),
+            ended,
+            parameters: self.carrier.session.parameters(),
+        };
+        let _ = link.send(&[&Session::welcome_frame(&welcome)]);
+        self.carrier.put(key, link, Some(ordinal));
+        self.carrier.part(now);
+        (key, Ok(()))
+    }
+
+    /// The session, to send and to ask.
+    pub fn session(&self) -> &Session {
+        &self.carrier.session
+    }
+
+    /// The session, to change it.
+    pub fn session_mut(&mut self) -> &mut Session {
+        &mut self.carrier.session
+    }
+
+    /// Its name.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Takes a new snapshot of what its principal may do; none ends the session.
+    pub fn regrant(&mut self, now: Instant, access: Option<Access>) {
+        match access {
+            Some(access) => self.carrier.session.regrant(now, access),
+            None => self.carrier.session.close(now, Code::Denied),
+        }
+        self.carrier.part(now);
+    }
+
+    /// Whether nothing is left to be done: the session is over, and every stream is closed.
+    pub fn is_finished(&self) -> bool {
+        self.carrier.session.is_closed() && self.carrier.is_empty()
+    }
+
+    /// The stream that carries a link.
+    pub fn key_of(&self, ordinal: Ordinal) -> Option<Key> {
+        self.carrier.key_of(ordinal)
+    }
+
+    fn drain_said(&mut self, now: Instant, key: Key) {
+        while let Some(said) = self.carrier.poll_said(now, key) {
+            match said {
+                // What carried the session is the session's business, and what does not has no more to say.
+                Said::Ended(..) | Said::Message(_) | Said::Open => {}
+            }
+        }
+    }
+}
+
+impl sealed::Sealed for Server {}
+
+impl Endpoint for Server {
+    fn session(&mut self) -> Option<&mut Session> {
+        Some(&mut self.carrier.session)
+    }
+
+    fn poll_order(&mut self, now: Instant) -> Option<Order> {
+        self.carrier.part(now);
+        self.carrier.sweep();
+        self.carrier.poll_order()
+    }
+
+    fn handle_resolved(&mut self, _now: Instant, _key: Key, _answers: &[SocketAddr]) {}
+
+    fn handle_connected(&mut self, _now: Instant, _key: Key) {}
+
+    fn handle_failed(&mut self, now: Instant, key: Key, _why: io::ErrorKind) {
+        self.carrier.handle_broken(now, key);
+        self.carrier.part(now);
+    }
+
+    fn handle_input(&mut self, now: Instant, key: Key, input: &mut BytesMut) {
+        loop {
+            let before = input.len();
+            self.carrier.handle_input(now, key, input);
+            self.drain_said(now, key);
+            if input.is_empty() || input.len() == before {
+                break;
+            }
+        }
+    }
+
+    fn handle_end(&mut self, now: Instant, key: Key) {
+        self.carrier.handle_end(now, key);
+        self.drain_said(now, key);
+    }
+
+    fn output(&mut self, now: Instant, key: Key) -> &[u8] {
+        self.carrier.output(now, key)
+    }
+
+    fn advance(&mut self, key: Key, written: usize) {
+        self.carrier.advance(key, written);
+    }
+
+    fn wants_finish(&self, key: Key) -> bool {
+        self.carrier.wants_finish(key)
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        self.carrier.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.carrier.handle_timeout(now);
+        for key in self.carrier.keys() {
+            self.drain_said(now, key);
+        }
+    }
+}
+
+/// What the registry needs to know of a grant.
+impl From<&Grant> for registry::Shares {
+    fn from(grant: &Grant) -> Self {
+        Self { sessions: grant.sessions }
+    }
+}

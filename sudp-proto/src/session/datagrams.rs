@@ -198,7 +198,7 @@ impl Session {
             self.memory.give(used - held);
         } else if held > used {
             // Storage grows in steps; what the pool does not have now, the next datagram is refused for.
-            self.memory.take(held - used);
+            let _ = self.memory.take(held - used);
         }
     }
 

@@ -15,6 +15,7 @@ impl Session {
     pub fn detach(&mut self, now: Instant, ordinal: Ordinal, why: LinkLoss) {
         if self.links.dialling.remove(&ordinal) {
             self.links.ended.insert(ordinal, Ended::unused());
+            self.gone.push_back((ordinal, why));
             self.tell(ordinal);
         } else {
             self.end_link(now, ordinal, why);
@@ -44,6 +45,7 @@ impl Session {
         }
         self.tell(ordinal);
         self.counters.links_ended += 1;
+        self.gone.push_back((ordinal, why));
         self.event(Event::LinkEnded { ordinal, why });
         if self.links.live.is_empty() && !self.closed() {
             self.detached = Some(now);
@@ -226,6 +228,11 @@ impl Session {
         }
         self.unresolved.recycle(batch);
         self.settle_drain(now);
+    }
+
+    /// Ends the session at once, and tells the remote why.
+    pub fn close(&mut self, now: Instant, code: Code) {
+        self.fail(now, code);
     }
 
     /// The session cannot go on: tells the remote why, and ends.

@@ -123,6 +123,7 @@ impl Session {
         self.links.ordinals.burn_below(ordinal, alive);
         if let Some(attach) = &hello.attach {
             self.end_unlisted(now, ordinal, attach)?;
+            self.establish();
         }
         if self.phase == Phase::Fresh {
             self.phase = Phase::Provisional;
@@ -135,6 +136,11 @@ impl Session {
     pub fn found(&mut self, id: SessionId, secret: [u8; 32]) {
         self.id = Some(id);
         self.secret = Some(secret);
+    }
+
+    /// What proves an attachment; told once, in the first welcome.
+    pub(crate) fn secret(&self) -> Option<[u8; 32]> {
+        self.secret
     }
 
     /// What this side can take.
@@ -155,6 +161,14 @@ impl Session {
         let mut out = Vec::new();
         Frame::Welcome(Bytes::from(body)).emit(&mut out);
         out
+    }
+
+    /// The client knows the session: it spoke behind the welcome, or came a second time.
+    pub(crate) fn establish(&mut self) {
+        if self.phase == Phase::Provisional {
+            self.phase = Phase::Established;
+            self.event(Event::Established);
+        }
     }
 
     fn begin(&mut self, id: SessionId, secret: [u8; 32]) {

@@ -214,9 +214,7 @@ impl Session {
 
     /// The remote spoke on a link for the first time: it knows that the link, and so the session, stands.
     fn prove(&mut self, now: Instant, ordinal: Ordinal) {
-        if self.phase == Phase::Provisional {
-            self.phase = Phase::Established;
-        }
+        self.establish();
         self.tell_final_counts(now, ordinal);
     }
 }

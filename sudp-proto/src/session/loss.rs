@@ -12,7 +12,7 @@ use super::recv::{Lateness, Seen};
 use super::send::Batch;
 use super::tunnels::InDoubt;
 use super::{Need, Phase, Role, Session};
-use crate::event::Event;
+use crate::event::{Event, LinkLoss};
 use crate::stats::DropReason;
 use crate::wire::{Code, FlowId, Records};
 
@@ -43,6 +43,8 @@ impl Session {
     /// Everything that belongs to the lost session and not to what it carried.
     fn forget_session(&mut self) {
         self.first_window = self.links.live.first().map_or(self.first_window, |link| link.window.heir());
+        let open = self.links.live.iter().map(|link| link.ordinal).chain(self.links.dialling.iter().copied());
+        self.gone.extend(open.map(|ordinal| (ordinal, LinkLoss::GivenUp)));
         self.links = Links::new();
         self.id = None;
         self.secret = None;

@@ -32,11 +32,11 @@ mod window;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::access::{Grant, Lease, Limiter, Own, Pool};
 use crate::config::Limits;
-use crate::event::Event;
+use crate::event::{Event, LinkLoss};
 use crate::rng::{Rng, Seed};
 use crate::stats::Counters;
 use crate::wire::{Code, Control, FlowId, Ordinal, Parameters, SessionId, TunnelId};
@@ -105,6 +105,8 @@ pub struct Session {
     rng: Rng,
     events: VecDeque<Event>,
     needs: VecDeque<Need>,
+    /// Links that the session ended, for whoever holds their streams.
+    gone: VecDeque<(Ordinal, LinkLoss)>,
     counters: Counters,
     scratch: output::Scratch,
     records: Vec<input::Taken>,
@@ -121,6 +123,32 @@ pub enum Phase {
     Established,
     /// Over: it emits nothing and takes nothing.
     Closed(Code),
+}
+
+/// What is known of a link that carries a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LinkState {
+    /// When it began.
+    pub since: Instant,
+    /// Since when it is suspect.
+    pub suspect: Option<Instant>,
+    /// When something we sent was last proven to have been read.
+    pub progress: Instant,
+    /// Batches that the remote acknowledged.
+    pub acknowledged: u64,
+    /// The smoothed round trip.
+    pub srtt: Option<Duration>,
+    /// The least round trip of late.
+    pub rtt_min: Option<Duration>,
+    /// Bytes per second it delivers.
+    pub bandwidth: Option<u64>,
+    /// Bytes that may be under way on it.
+    pub window: usize,
+    /// Bytes that are.
+    pub unacked: usize,
+    /// How much its socket should hold unsent.
+    pub low_water: usize,
 }
 
 /// What the far side of a session may do for its remote.
@@ -219,6 +247,7 @@ impl Session {
             rng,
             events: VecDeque::new(),
             needs: VecDeque::new(),
+            gone: VecDeque::new(),
             counters: Counters::default(),
             scratch: output::Scratch::default(),
             records: Vec::new(),
@@ -236,9 +265,36 @@ impl Session {
         self.needs.pop_front()
     }
 
+    /// A link that the session ended or a dial it gave up, and why: its stream is of no more use.
+    pub fn poll_gone(&mut self) -> Option<(Ordinal, LinkLoss)> {
+        self.gone.pop_front()
+    }
+
+    /// What is known of a link that carries the session.
+    pub fn link(&self, ordinal: Ordinal) -> Option<LinkState> {
+        let link = self.links.get(ordinal)?;
+        Some(LinkState {
+            since: link.since,
+            suspect: link.suspect,
+            progress: link.progress,
+            acknowledged: link.acknowledged(),
+            srtt: link.window.srtt(),
+            rtt_min: link.window.rtt_min(),
+            bandwidth: link.window.bandwidth(),
+            window: link.window.size(),
+            unacked: link.window.unacked(),
+            low_water: link.window.low_water(),
+        })
+    }
+
     /// Where it stands in its life.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Whether it is over.
+    pub fn is_closed(&self) -> bool {
+        self.closed()
     }
 
     /// Which half it is.

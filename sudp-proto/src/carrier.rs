@@ -1,0 +1,250 @@
+//! A session with its links on bytes: what a client and a server have in common.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::driver::{Key, Order};
+use crate::event::LinkLoss;
+use crate::link::{Link, LinkEnd, LinkEvent};
+use crate::session::{Deadline, Phase, Session};
+use crate::wire::{Close, Code, Frame, Ordinal};
+
+/// A session and the streams that carry it.
+#[derive(Debug)]
+pub(crate) struct Carrier {
+    pub(crate) session: Session,
+    streams: BTreeMap<Key, Stream>,
+    next: u64,
+    orders: VecDeque<Order>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    link: Link,
+    /// The link of the session it carries, once it is attached.
+    ordinal: Option<Ordinal>,
+    /// The session's last words on it were written.
+    parted: bool,
+}
+
+/// What happened on a stream that is not the session's business.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// The client's upgrade succeeded.
+    Open,
+    /// A message on a stream that is not attached.
+    Message(Bytes),
+    /// The link has ended; if it carried the session, that knows.
+    Ended(Option<Ordinal>, LinkEnd),
+}
+
+impl Carrier {
+    pub(crate) fn new(session: Session) -> Self {
+        Self { session, streams: BTreeMap::new(), next: 1, orders: VecDeque::new() }
+    }
+
+    /// A name for a stream to come.
+    pub(crate) fn draw(&mut self) -> Key {
+        let key = Key(self.next);
+        self.next += 1;
+        key
+    }
+
+    /// Puts a link on a stream.
+    pub(crate) fn put(&mut self, key: Key, link: Link, ordinal: Option<Ordinal>) {
+        self.streams.insert(key, Stream { link, ordinal, parted: false });
+    }
+
+    /// From here on the stream carries this link of the session.
+    pub(crate) fn attach(&mut self, key: Key, ordinal: Ordinal) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.ordinal = Some(ordinal);
+        }
+    }
+
+    pub(crate) fn order(&mut self, order: Order) {
+        self.orders.push_back(order);
+    }
+
+    pub(crate) fn poll_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    /// Whether no stream is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    pub(crate) fn handle_input(&mut self, now: Instant, key: Key, input: &mut BytesMut) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.link.handle_input(now, input);
+        } else {
+            input.clear();
+        }
+    }
+
+    pub(crate) fn handle_end(&mut self, now: Instant, key: Key) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.link.handle_end(now);
+        }
+    }
+
+    /// The stream broke and is closed.
+    pub(crate) fn handle_broken(&mut self, now: Instant, key: Key) -> Option<Said> {
+        let stream = self.streams.remove(&key)?;
+        if let Some(ordinal) = stream.ordinal {
+            self.session.detach(now, ordinal, LinkLoss::Ended);
+        }
+        Some(Said::Ended(stream.ordinal, LinkEnd::Truncated))
+    }
+
+    /// The next thing that happened on a stream; what is the session's business goes there.
+    pub(crate) fn poll_said(&mut self, now: Instant, key: Key) -> Option<Said> {
+        loop {
+            let stream = self.streams.get_mut(&key)?;
+            let event = stream.link.poll_event()?;
+            match (event, stream.ordinal) {
+                (LinkEvent::Message(message), Some(ordinal)) => {
+                    self.session.handle_message(now, ordinal, message);
+                    self.part(now);
+                }
+                (LinkEvent::Message(message), None) => return Some(Said::Message(message)),
+                (LinkEvent::Open { .. }, _) => return Some(Said::Open),
+                (LinkEvent::Ended(end), ordinal) => {
+                    if let Some(ordinal) = ordinal {
+                        self.session.detach(now, ordinal, LinkLoss::Ended);
+                    }
+                    return Some(Said::Ended(ordinal, end));
+                }
+                // A server's link says these before it comes here, and text is refused by its limits.
+                (LinkEvent::Request(_) | LinkEvent::Stranger(_) | LinkEvent::Text(_), _) => {}
+            }
+        }
+    }
+
+    /// Lets go of the streams of links that the session ended.
+    pub(crate) fn part(&mut self, now: Instant) {
+        while let Some((ordinal, why)) = self.session.poll_gone() {
+            let gone = self.streams.values_mut().find(|stream| stream.ordinal == Some(ordinal));
+            let Some(stream) = gone else { continue };
+            stream.ordinal = None;
+            match why {
+                LinkLoss::Violation(code) => stream.link.close(now, close_code(code), ""),
+                LinkLoss::Fenced | LinkLoss::Replaced => stream.link.close(now, NORMAL, ""),
+                LinkLoss::Ended | LinkLoss::GivenUp | LinkLoss::Silent | LinkLoss::Suspect => stream.link.abort(),
+            }
+        }
+    }
+
+    /// Ends a stream without a word.
+    pub(crate) fn abort(&mut self, key: Key) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.link.abort();
+        } else {
+            self.orders.push_back(Order::Close(key));
+        }
+    }
+
+    /// Sends a frame on a stream that is not attached, and ends it.
+    pub(crate) fn dismiss(&mut self, now: Instant, key: Key, code: Code) {
+        let mut frame = Vec::new();
+        Frame::Close(Close { code, reason: String::new() }).emit(&mut frame);
+        if let Some(stream) = self.streams.get_mut(&key) {
+            // A link that is not open any more has nothing left to be told.
+            let _ = stream.link.send(&[&frame]);
+            stream.link.close(now, NORMAL, "");
+        }
+    }
+
+    /// Sends a frame on a stream that is not attached.
+    pub(crate) fn send(&mut self, key: Key, frame: &[u8]) -> bool {
+        self.streams.get_mut(&key).is_some_and(|stream| stream.link.send(&[frame]).is_ok())
+    }
+
+    /// Moves what the session has to say to the link, as far as it has room, and shows what to write.
+    pub(crate) fn output(&mut self, now: Instant, key: Key) -> &[u8] {
+        let Some(stream) = self.streams.get_mut(&key) else { return &[] };
+        let Stream { link, ordinal, parted } = stream;
+        if let Some(ordinal) = *ordinal
+            && link.is_open()
+        {
+            link.set_frame_limit(self.session.frame_limit());
+            loop {
+                let room = OUTPUT.saturating_sub(link.output().len());
+                let Some(message) = self.session.poll_message(now, ordinal, room) else { break };
+                if link.send(&[message.head, message.body]).is_err() {
+                    break;
+                }
+            }
+            if let Phase::Closed(code) = self.session.phase()
+                && !*parted
+            {
+                *parted = true;
+                link.close(now, close_code(code), "");
+            }
+        }
+        self.part(now);
+        self.streams.get(&key).map_or(&[], |stream| stream.link.output())
+    }
+
+    pub(crate) fn advance(&mut self, key: Key, written: usize) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.link.advance_output(written);
+        }
+    }
+
+    pub(crate) fn wants_finish(&self, key: Key) -> bool {
+        self.streams.get(&key).is_some_and(|stream| stream.link.wants_finish())
+    }
+
+    /// Closes the streams that have nothing more to say or hear; names them.
+    pub(crate) fn sweep(&mut self) -> Vec<Key> {
+        let finished = self.streams.iter().filter(|(_, stream)| stream.link.is_finished());
+        let finished: Vec<Key> = finished.map(|(key, _)| *key).collect();
+        for key in &finished {
+            self.streams.remove(key);
+            self.orders.push_back(Order::Close(*key));
+        }
+        finished
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
+        let links = self.streams.values().filter_map(|stream| stream.link.poll_timeout());
+        let links = links.map(|at| Deadline::new(at, "a link's deadline"));
+        links.chain(self.session.poll_timeout()).min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        for stream in self.streams.values_mut() {
+            if stream.link.poll_timeout().is_some_and(|at| at <= now) {
+                stream.link.handle_timeout(now);
+            }
+        }
+        self.session.handle_timeout(now);
+        self.part(now);
+    }
+
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        self.streams.keys().copied().collect()
+    }
+
+    /// The stream that carries a link.
+    pub(crate) fn key_of(&self, ordinal: Ordinal) -> Option<Key> {
+        self.streams.iter().find(|(_, stream)| stream.ordinal == Some(ordinal)).map(|(key, _)| *key)
+    }
+}
+
+/// The WebSocket close code that goes with one of ours.
+pub(crate) fn close_code(code: Code) -> u16 {
+    match code {
+        Code::Done | Code::Evicted => NORMAL,
+        Code::GoingAway => 1_001,
+        _ => 4_000 + u16::try_from(code.to_u64()).unwrap_or(999).min(999),
+    }
+}
+
+/// A link keeps at most about this much that is not written: what waits longer waits in our queues.
+const OUTPUT: usize = 32 * 1_024;
+const NORMAL: u16 = 1_000;

@@ -1,0 +1,319 @@
+//! One dial: look the host up, race its addresses, upgrade, hear the welcome.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::dial::{DialId, Outcome, PathFailure, Purpose, Race, Refusal, RefusalKind, Start, State};
+use super::{Attached, Client};
+use crate::config::client::{Scheme, ServerConfig};
+use crate::driver::{Key, Order};
+use crate::event::LinkLoss;
+use crate::link::{self, ClientUpgrade, Link, LinkEnd};
+use crate::session::AttachError;
+use crate::wire::{Code, Frame, Hello, Host, Ordinal, Refuse, Welcome, next_frame};
+
+/// A dial under way.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    start: Start,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Resolving(Key),
+    /// Streams by the number of their address in the race; those that failed are none.
+    Racing(Race, Vec<Option<Key>>),
+    /// Connected, and nothing more is wanted.
+    Probed(Key),
+    Upgrading(Key, Box<Hello>),
+}
+
+impl Attempt {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Racing(race, _) => race.poll_timeout(),
+            Stage::Resolving(_) | Stage::Probed(_) | Stage::Upgrading(..) => None,
+        }
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        match &self.stage {
+            Stage::Resolving(_) => Vec::new(),
+            Stage::Racing(_, keys) => keys.iter().copied().flatten().collect(),
+            Stage::Probed(key) | Stage::Upgrading(key, _) => vec![*key],
+        }
+    }
+}
+
+impl Client {
+    pub(super) fn start(&mut self, now: Instant, start: Start) {
+        let Some(server) = self.config.servers.get(start.server) else { return };
+        let address = self.proxy.as_ref().map_or(&server.address, |(address, _)| address).clone();
+        let key = self.carrier.draw();
+        self.attempts.insert(start.dial, Attempt { start, stage: Stage::Resolving(key) });
+        match address.host {
+            Host::Ip(ip) => self.resolved(now, key, &[SocketAddr::new(ip, address.port)]),
+            Host::Name(host) => self.carrier.order(Order::Resolve { key, host, port: address.port }),
+        }
+    }
+
+    pub(super) fn resolved(&mut self, now: Instant, key: Key, answers: &[SocketAddr]) {
+        let waits = |attempt: &Attempt| matches!(attempt.stage, Stage::Resolving(waiting) if waiting == key);
+        let Some((&dial, attempt)) = self.attempts.iter_mut().find(|(_, attempt)| waits(attempt)) else { return };
+        if answers.is_empty() {
+            return self.end_attempt(now, dial, Outcome::PathFailed(PathFailure::Unresolved));
+        }
+        attempt.stage = Stage::Racing(Race::new(now, answers, CONNECT), Vec::new());
+        self.race(now, dial);
+    }
+
+    /// Begins whatever connections of a race are due.
+    pub(super) fn race(&mut self, now: Instant, dial: DialId) {
+        let Some(Attempt { stage: Stage::Racing(race, keys), .. }) = self.attempts.get_mut(&dial) else { return };
+        while let Some(to) = race.poll_attempt(now) {
+            let key = self.carrier.draw();
+            keys.push(Some(key));
+            self.carrier.order(Order::Dial { key, to });
+        }
+        if let State::Lost(why) = race.state() {
+            self.end_attempt(now, dial, Outcome::PathFailed(why));
+        }
+    }
+
+    pub(super) fn connected(&mut self, now: Instant, key: Key) {
+        let Some((dial, number)) = self.racing(key) else { return self.carrier.order(Order::Close(key)) };
+        let Some(attempt) = self.attempts.get_mut(&dial) else { return };
+        let Stage::Racing(race, keys) = &mut attempt.stage else { return };
+        if !race.handle_connected(number) {
+            return self.carrier.order(Order::Close(key));
+        }
+        let others: Vec<Key> = keys.iter().copied().flatten().filter(|other| *other != key).collect();
+        let start = attempt.start;
+        attempt.stage = Stage::Probed(key);
+        for other in others {
+            self.carrier.order(Order::Close(other));
+        }
+        self.dialer.handle_outcome(now, dial, Outcome::Connected);
+        match start.purpose {
+            Purpose::Probe => {}
+            Purpose::Join | Purpose::NewSession => self.upgrade(now, start, key),
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, now: Instant, key: Key, why: PathFailure) {
+        let Some((dial, number)) = self.racing(key) else {
+            // A probe's stream broke: it has shown what it was for.
+            return self.forget_stream(key);
+        };
+        if let Some(Attempt { stage: Stage::Racing(race, keys), .. }) = self.attempts.get_mut(&dial) {
+            race.handle_failed(number, why);
+            keys[number] = None;
+        }
+        self.race(now, dial);
+    }
+
+    /// Asks for the upgrade; the hello is written now, with an ordinal and counts of this moment.
+    fn upgrade(&mut self, now: Instant, start: Start, key: Key) {
+        let Some(server) = self.config.servers.get(start.server).cloned() else { return };
+        let Some(hello) = self.carrier.session.hello(now) else {
+            return self.end_attempt(now, start.dial, Outcome::Abandoned);
+        };
+        let joins = hello.attach.is_some();
+        if joins != (start.purpose == Purpose::Join) {
+            // The session was made or lost while this dial connected.
+            self.carrier.session.detach(now, hello.ordinal, LinkLoss::GivenUp);
+            return self.end_attempt(now, start.dial, Outcome::Abandoned);
+        }
+        let Some(request) = self.request(&server, &hello) else {
+            return self.end_attempt(now, start.dial, Outcome::Refused(PERMANENT));
+        };
+        let link = Link::client(now, request, self.link_limits, self.rng.fork());
+        self.carrier.put(key, link, None);
+        if let Some(attempt) = self.attempts.get_mut(&start.dial) {
+            attempt.stage = Stage::Upgrading(key, Box::new(hello));
+        }
+    }
+
+    fn request(&self, server: &ServerConfig, hello: &Hello) -> Option<ClientUpgrade> {
+        let scheme = match server.scheme {
+            Scheme::Ws => link::Scheme::Ws,
+            Scheme::Wss => link::Scheme::Wss,
+        };
+        let host = match &server.address.host {
+            Host::Ip(ip) => ip.to_string(),
+            Host::Name(name) => name.to_string(),
+        };
+        let mut request = ClientUpgrade::new(scheme, &host, server.address.port, &server.path).ok()?;
+        request = request.with_hello(&hello.to_header()).ok()?;
+        for (name, value) in &self.headers {
+            request = request.with_header(name, value).ok()?;
+        }
+        if !self.owner.is_empty() {
+            request = request.with_owner(&hex(&self.owner)).ok()?;
+        }
+        if let Some((_, proxy)) = &self.proxy {
+            request = request.with_proxy(proxy.clone());
+        }
+        Some(request)
+    }
+
+    /// The first message on a link: the welcome, or why there is none.
+    pub(super) fn first_message(&mut self, now: Instant, key: Key, mut message: Bytes) {
+        let Some(dial) = self.upgrading(key) else { return };
+        match next_frame(&mut message) {
+            Ok(Some(Frame::Welcome(raw))) => self.welcomed(now, dial, key, &raw),
+            Ok(Some(Frame::Hello(asked))) if asked.is_empty() => self.send_hello(now, dial, key),
+            Ok(Some(Frame::Refuse(refuse))) => self.refused(now, dial, key, refuse),
+            Ok(_) | Err(_) => {
+                self.carrier.dismiss(now, key, Code::Malformed);
+                self.end_attempt(now, dial, Outcome::Refused(TRANSIENT));
+            }
+        }
+    }
+
+    fn welcomed(&mut self, now: Instant, dial: DialId, key: Key, raw: &Bytes) {
+        let Some(attempt) = self.attempts.get(&dial) else { return };
+        let Stage::Upgrading(_, hello) = &attempt.stage else { return };
+        let (server, ordinal) = (attempt.start.server, hello.ordinal);
+        let welcome = match Welcome::parse(raw) {
+            Ok(welcome) if welcome.ordinal == ordinal => welcome,
+            Ok(_) | Err(_) => {
+                self.carrier.dismiss(now, key, Code::Malformed);
+                return self.end_attempt(now, dial, Outcome::Refused(TRANSIENT));
+            }
+        };
+        match self.carrier.session.welcome(now, &welcome) {
+            Ok(()) => {}
+            Err(AttachError::Contradiction(code)) => {
+                self.carrier.dismiss(now, key, code);
+                return self.end_attempt(now, dial, Outcome::Refused(TRANSIENT));
+            }
+            Err(AttachError::OtherSession | AttachError::Fenced(_) | AttachError::Closed) => {
+                self.carrier.dismiss(now, key, Code::Done);
+                return self.end_attempt(now, dial, Outcome::Abandoned);
+            }
+        }
+        self.attempts.remove(&dial);
+        self.carrier.attach(key, ordinal);
+        self.server = Some(server);
+        self.owner = welcome.owner.clone();
+        self.links.insert(ordinal, Attached { dial, since: now, acknowledged: false });
+        self.upkeep.handle_attached(now, self.carrier.session.links().count());
+        let resume = welcome.parameters.resume;
+        self.dialer.handle_outcome(now, dial, Outcome::Attached { id: welcome.server, resume });
+    }
+
+    /// The hello did not come through in the request, so it is said once more.
+    fn send_hello(&mut self, now: Instant, dial: DialId, key: Key) {
+        let Some(Attempt { stage: Stage::Upgrading(_, hello), .. }) = self.attempts.get(&dial) else { return };
+        let mut raw = Vec::new();
+        hello.emit(&mut raw);
+        let mut frame = Vec::new();
+        Frame::Hello(raw.into()).emit(&mut frame);
+        if !self.carrier.send(key, &frame) {
+            self.end_attempt(now, dial, Outcome::PathFailed(PathFailure::Broken));
+        }
+    }
+
+    fn refused(&mut self, now: Instant, dial: DialId, key: Key, refuse: Refuse) {
+        self.carrier.abort(key);
+        let outcome = self.judge_code(dial, Some(refuse.code), None, refuse.retry_after);
+        self.end_attempt(now, dial, outcome.unwrap_or(Outcome::Refused(TRANSIENT)));
+    }
+
+    /// A stream ended before it carried the session.
+    pub(super) fn upgrade_ended(&mut self, now: Instant, key: Key, end: &LinkEnd) {
+        let Some(dial) = self.upgrading(key) else { return };
+        let outcome = match end {
+            LinkEnd::Refused(refusal) => {
+                let code = refusal.code.map(Code::from_u64);
+                self.judge_code(dial, code, refusal.server, refusal.retry_after).unwrap_or_else(|| {
+                    // Redirects are not followed: nobody named where they lead.
+                    Outcome::Refused(Refusal::from_status(refusal.status, refusal.retry_after, None))
+                })
+            }
+            LinkEnd::Answer(_) | LinkEnd::Violation(_) | LinkEnd::Closed { .. } => Outcome::Refused(TRANSIENT),
+            LinkEnd::Timeout(_) => Outcome::PathFailed(PathFailure::TimedOut),
+            LinkEnd::Proxy(_) | LinkEnd::Truncated | LinkEnd::Aborted | LinkEnd::Request { .. } => {
+                Outcome::PathFailed(PathFailure::Broken)
+            }
+        };
+        self.end_attempt(now, dial, outcome);
+    }
+
+    /// What a SUDP server's own code says about a dial; none if it says no more than the status.
+    fn judge_code(
+        &self,
+        dial: DialId,
+        code: Option<Code>,
+        by: Option<u64>,
+        retry_after: Option<Duration>,
+    ) -> Option<Outcome> {
+        let joins = self.attempts.get(&dial).is_some_and(|attempt| attempt.start.purpose == Purpose::Join);
+        let refusal = |kind| Some(Outcome::Refused(Refusal { kind, retry_after }));
+        match code? {
+            Code::OrdinalBurnt => Some(Outcome::Burnt),
+            Code::UnknownSession | Code::BadProof if joins => Some(Outcome::UnknownSession { by }),
+            Code::Evicted | Code::Stale => Some(Outcome::Evicted),
+            Code::Full | Code::GoingAway => refusal(RefusalKind::Transient),
+            Code::Denied | Code::Version | Code::Malformed | Code::Limit => refusal(RefusalKind::Permanent),
+            _ => None,
+        }
+    }
+
+    pub(super) fn give_up(&mut self, now: Instant, dial: DialId) {
+        self.drop_attempt(now, dial);
+    }
+
+    /// Ends a dial and says what came of it.
+    pub(super) fn end_attempt(&mut self, now: Instant, dial: DialId, outcome: Outcome) {
+        self.drop_attempt(now, dial);
+        self.dialer.handle_outcome(now, dial, outcome);
+    }
+
+    fn drop_attempt(&mut self, now: Instant, dial: DialId) {
+        let Some(attempt) = self.attempts.remove(&dial) else { return };
+        for key in attempt.keys() {
+            self.carrier.abort(key);
+        }
+        if let Stage::Upgrading(_, hello) = attempt.stage
+            && hello.ordinal != Ordinal::FIRST
+        {
+            self.carrier.session.detach(now, hello.ordinal, LinkLoss::GivenUp);
+            self.carrier.part(now);
+        }
+    }
+
+    /// A stream is gone that no link is on any more.
+    pub(super) fn forget_stream(&mut self, key: Key) {
+        let probed = |attempt: &Attempt| matches!(attempt.stage, Stage::Probed(probed) if probed == key);
+        self.attempts.retain(|_, attempt| !probed(attempt));
+    }
+
+    fn racing(&self, key: Key) -> Option<(DialId, usize)> {
+        self.attempts.iter().find_map(|(dial, attempt)| match &attempt.stage {
+            Stage::Racing(_, keys) => {
+                keys.iter().position(|candidate| *candidate == Some(key)).map(|number| (*dial, number))
+            }
+            Stage::Resolving(_) | Stage::Probed(_) | Stage::Upgrading(..) => None,
+        })
+    }
+
+    fn upgrading(&self, key: Key) -> Option<DialId> {
+        let is = |attempt: &Attempt| matches!(attempt.stage, Stage::Upgrading(upgrading, _) if upgrading == key);
+        self.attempts.iter().find(|(_, attempt)| is(attempt)).map(|(dial, _)| *dial)
+    }
+}
+
+/// What the owner's opaque words look like in a header.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+const PERMANENT: Refusal = Refusal { kind: RefusalKind::Permanent, retry_after: None };
+const TRANSIENT: Refusal = Refusal { kind: RefusalKind::Transient, retry_after: None };
+/// The dialler gives a dial up after this long; the race need not be shorter.
+const CONNECT: Duration = Duration::from_secs(10);

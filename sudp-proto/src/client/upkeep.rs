@@ -1,0 +1,133 @@
+//! How many links a session should have, and which of them should go.
+
+use std::time::{Duration, Instant};
+
+use crate::session::{LinkState, Session};
+use crate::wire::Ordinal;
+
+/// Keeps a session's links at the number that is wanted, new before old.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    wanted: usize,
+    max_age: Option<Duration>,
+    /// The ages at which the far side ended the last two links.
+    ends: [Option<Duration>; 2],
+    /// When a link was last replaced with success.
+    replaced: Option<Instant>,
+    /// Since when there is one link too many, all of them sound.
+    surplus: Option<Instant>,
+    /// Links that we end, or are about to.
+    retired: Vec<Ordinal>,
+    /// When it was last asked.
+    now: Instant,
+}
+
+impl Upkeep {
+    pub(super) fn new(now: Instant, wanted: usize, max_age: Option<Duration>) -> Self {
+        Self { wanted, max_age, ends: [None; 2], replaced: None, surplus: None, retired: Vec::new(), now }
+    }
+
+    /// How many more links are wanted now: those that are suspect or about to end do not count, but
+    /// there is never more than one above what is wanted.
+    pub(super) fn lacking(&self, session: &Session) -> usize {
+        let states = states(session);
+        let sound = states.iter().filter(|(_, state)| state.suspect.is_none() && !self.aged(state)).count();
+        let resting = self.replaced.is_some_and(|at| self.now < at + REST);
+        let most = if resting { self.wanted } else { self.wanted + 1 };
+        self.wanted.saturating_sub(sound).min(most.saturating_sub(states.len()))
+    }
+
+    /// A dial became one of so many links.
+    pub(super) fn handle_attached(&mut self, now: Instant, links: usize) {
+        if links > self.wanted {
+            self.replaced = Some(now);
+        }
+        self.surplus = None;
+    }
+
+    /// The far side, or the path, ended a link of this age.
+    pub(super) fn handle_lost(&mut self, lived: Duration) {
+        self.ends = [self.ends[1], Some(lived)];
+    }
+
+    /// Whether this end was our own wish; asked once.
+    pub(super) fn take_retired(&mut self, ordinal: Ordinal) -> bool {
+        let before = self.retired.len();
+        self.retired.retain(|retired| *retired != ordinal);
+        self.retired.len() < before
+    }
+
+    /// A link that should be ended now.
+    pub(super) fn poll_retire(&mut self, now: Instant, session: &Session) -> Option<Ordinal> {
+        self.now = now;
+        let states = states(session);
+        let sound = states.iter().filter(|(_, state)| state.suspect.is_none()).count();
+        let retired = if states.len() <= self.wanted {
+            self.surplus = None;
+            None
+        } else if sound == 0 {
+            // All are suspect: the one without progress for longest makes room for a dial.
+            states.iter().min_by_key(|(_, state)| state.progress).map(|(ordinal, _)| *ordinal)
+        } else {
+            self.surplus(now, &states, sound)
+        };
+        self.retired.extend(retired);
+        retired
+    }
+
+    pub(super) fn poll_timeout(&self, session: &Session) -> Option<Instant> {
+        let surplus = self.surplus.map(|since| since + SURPLUS);
+        let limit = self.age_limit();
+        let ages = states(session).into_iter().filter_map(|(_, state)| Some(state.since + limit?));
+        let rest = self.replaced.map(|at| at + REST);
+        // What has passed was seen, and is waited for no more.
+        ages.chain(rest).chain(surplus).filter(|at| *at > self.now).min()
+    }
+
+    /// One link too many: an aged one goes as soon as another took its place, else the slower of two
+    /// goes after a while, since the alarm was false.
+    fn surplus(&mut self, now: Instant, states: &[(Ordinal, LinkState)], sound: usize) -> Option<Ordinal> {
+        let aged = states.iter().find(|(_, state)| self.aged(state));
+        if let Some((ordinal, _)) = aged.filter(|_| sound > 1) {
+            return Some(*ordinal);
+        }
+        if sound < states.len() {
+            // The session ends its suspect links itself.
+            self.surplus = None;
+            return None;
+        }
+        let since = *self.surplus.get_or_insert(now);
+        if now < since + SURPLUS {
+            return None;
+        }
+        self.surplus = None;
+        states.iter().max_by_key(|(_, state)| state.srtt).map(|(ordinal, _)| *ordinal)
+    }
+
+    fn aged(&self, state: &LinkState) -> bool {
+        self.age_limit().is_some_and(|limit| state.since + limit <= self.now)
+    }
+
+    /// Nine tenths of the age that is configured, or at which the far side ended two links alike.
+    fn age_limit(&self) -> Option<Duration> {
+        let learnt = match self.ends {
+            [Some(one), Some(other)] => {
+                let (short, long) = (one.min(other), one.max(other));
+                (short >= LEARNT && long - short <= long / 10).then_some(short)
+            }
+            [_, None] | [None, _] => None,
+        };
+        [self.max_age, learnt].into_iter().flatten().min().map(|age| age / 10 * 9)
+    }
+}
+
+fn states(session: &Session) -> Vec<(Ordinal, LinkState)> {
+    session.links().filter_map(|ordinal| Some((ordinal, session.link(ordinal)?))).collect()
+}
+
+/// After a false alarm both links stay for this long.
+const SURPLUS: Duration = Duration::from_secs(10);
+/// Between two successful replacements at least this passes.
+const REST: Duration = Duration::from_secs(5);
+/// Links that ended younger than this do not say at what age links end here.
+const LEARNT: Duration = Duration::from_secs(20);

@@ -1,0 +1,372 @@
+//! A stream that nobody knows yet: from its first byte to a claim, and to the answer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::config::Limits;
+use crate::driver::{Endpoint, Key, Order, sealed};
+use crate::link::{Answer, Link, LinkEvent, LinkLimits, RequestHead, ServerExpect, WrongStage};
+use crate::rng::Seed;
+use crate::session::{Deadline, Session};
+use crate::wire::{Code, Frame, Hello, Refuse, next_frame};
+
+/// What an accepted stream is met with.
+#[derive(Clone, Debug)]
+pub struct IncomingSetup {
+    /// Which requests are ours.
+    pub expect: ServerExpect,
+    /// Every cap.
+    pub limits: Limits,
+    /// Names the server in refusals.
+    pub server: u64,
+    /// Where its randomness comes from.
+    pub seed: Seed,
+}
+
+/// An accepted stream before it belongs to a session.
+#[derive(Debug)]
+pub struct Incoming {
+    link: Link,
+    stage: Stage,
+    server: u64,
+    /// Until when a claim must be made, and then decided on.
+    deadline: Instant,
+    patience: Duration,
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// No request yet.
+    Reading,
+    /// The upgrade was answered, since the hello may come behind it.
+    Waiting(Box<RequestHead>),
+    /// A claim to be polled.
+    Claiming(Box<Claim>),
+    /// A claim that someone decides on.
+    Deciding { in_band: bool, hello: Box<Hello> },
+    /// A request that is not ours, to be polled.
+    Strange(Box<RequestHead>),
+    /// A stranger that someone answers.
+    Stranger,
+    /// Refused, or broken: only its last words remain.
+    Over,
+}
+
+/// What a connecting client asks for, to be decided on with [`Incoming::grant`] or [`Incoming::refuse`].
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// What it says of itself and of the session it wants.
+    pub hello: Hello,
+    /// The bytes of the hello, over which its proof is.
+    pub raw: Bytes,
+    /// The head of its request, with its credentials.
+    pub head: RequestHead,
+    in_band: bool,
+}
+
+/// A stream whose claim was granted: a link for [`Server::adopt`](super::Server::adopt).
+#[derive(Debug)]
+pub struct Arrival {
+    pub(super) link: Link,
+    pub(super) hello: Hello,
+    /// The hello came as a message, so that the upgrade was answered already.
+    pub(super) in_band: bool,
+}
+
+impl Arrival {
+    /// What the client said of itself.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+}
+
+impl Incoming {
+    /// The only stream of an incoming connection.
+    pub const KEY: Key = Key(0);
+
+    /// A stream that was just accepted.
+    pub fn new(now: Instant, setup: IncomingSetup) -> Self {
+        let IncomingSetup { expect, limits, server, seed } = setup;
+        let link_limits = LinkLimits {
+            message: limits.message,
+            small_fragments: limits.small_fragments,
+            head: limits.head,
+            headers: limits.head_lines,
+            ..LinkLimits::default()
+        };
+        let patience = limits.auth_deadline;
+        Self {
+            link: Link::server(now, expect, link_limits, seed),
+            stage: Stage::Reading,
+            server,
+            deadline: now + limits.head_deadline + patience,
+            patience,
+            closed: false,
+        }
+    }
+
+    /// The claim, once there is one.
+    pub fn poll_claim(&mut self) -> Option<Claim> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Claiming(claim) => {
+                self.stage = Stage::Deciding { in_band: claim.in_band, hello: Box::new(claim.hello.clone()) };
+                Some(*claim)
+            }
+            other @ (Stage::Reading
+            | Stage::Waiting(_)
+            | Stage::Deciding { .. }
+            | Stage::Strange(_)
+            | Stage::Stranger
+            | Stage::Over) => {
+                self.stage = other;
+                None
+            }
+        }
+    }
+
+    /// The head of a request that is not ours, to be answered with [`answer`](Self::answer) or
+    /// [`hand_over`](Self::hand_over).
+    pub fn poll_stranger(&mut self) -> Option<RequestHead> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Strange(head) => {
+                self.stage = Stage::Stranger;
+                Some(*head)
+            }
+            other @ (Stage::Reading
+            | Stage::Waiting(_)
+            | Stage::Claiming(_)
+            | Stage::Deciding { .. }
+            | Stage::Stranger
+            | Stage::Over) => {
+                self.stage = other;
+                None
+            }
+        }
+    }
+
+    /// Grants the claim. The stream goes with it, and so does the unread rest of its input.
+    pub fn grant(self) -> Option<Arrival> {
+        match self.stage {
+            Stage::Deciding { in_band, hello } => Some(Arrival { link: self.link, hello: *hello, in_band }),
+            Stage::Reading
+            | Stage::Waiting(_)
+            | Stage::Claiming(_)
+            | Stage::Strange(_)
+            | Stage::Stranger
+            | Stage::Over => None,
+        }
+    }
+
+    /// Whether the claim still stands: its client has not hung up, and its time is not over.
+    pub fn is_deciding(&self) -> bool {
+        matches!(self.stage, Stage::Deciding { .. })
+    }
+
+    /// Refuses the claim, with words that a SUDP client understands.
+    pub fn refuse(&mut self, now: Instant, code: Code) {
+        if let Stage::Deciding { in_band, .. } = self.stage {
+            refuse(now, &mut self.link, in_band, code, self.server);
+        }
+        self.stage = Stage::Over;
+    }
+
+    /// Answers a claim or a stranger as an ordinary web server would.
+    pub fn answer(&mut self, now: Instant, answer: &Answer) -> Result<(), WrongStage> {
+        self.stage = Stage::Over;
+        self.link.refuse(now, answer)
+    }
+
+    /// Gives the stream to someone else: the bytes of the request's head; the rest is in the input.
+    pub fn hand_over(self) -> Result<Bytes, WrongStage> {
+        self.link.hand_over()
+    }
+
+    /// Whether the stream is closed and nothing is left to do.
+    pub fn is_finished(&self) -> bool {
+        self.closed
+    }
+
+    fn drain(&mut self, now: Instant) {
+        while let Some(event) = self.link.poll_event() {
+            match event {
+                LinkEvent::Request(request) => {
+                    self.deadline = now + self.patience;
+                    match request.hello {
+                        Some(hello) => self.claim_header(now, &hello, request.head),
+                        None => self.ask_for_hello(now, request.head),
+                    }
+                }
+                LinkEvent::Stranger(head) => self.stage = Stage::Strange(head),
+                LinkEvent::Message(message) => self.claim_message(now, message),
+                LinkEvent::Ended(_) => self.stage = Stage::Over,
+                LinkEvent::Open { .. } | LinkEvent::Text(_) => {}
+            }
+        }
+    }
+
+    fn claim_header(&mut self, now: Instant, hello: &str, head: RequestHead) {
+        match Hello::from_header(hello) {
+            Ok((hello, raw)) => self.stage = Stage::Claiming(Box::new(Claim { hello, raw, head, in_band: false })),
+            Err(violation) => {
+                refuse(now, &mut self.link, false, violation.code, self.server);
+                self.stage = Stage::Over;
+            }
+        }
+    }
+
+    /// A proxy has taken the hello away, or a browser cannot set it: it is asked for in a message.
+    fn ask_for_hello(&mut self, now: Instant, head: RequestHead) {
+        let mut frame = Vec::new();
+        Frame::Hello(Bytes::new()).emit(&mut frame);
+        if self.link.accept(now).is_ok() && self.link.send(&[&frame]).is_ok() {
+            self.stage = Stage::Waiting(Box::new(head));
+        }
+    }
+
+    fn claim_message(&mut self, now: Instant, mut message: Bytes) {
+        let Stage::Waiting(head) = &self.stage else {
+            // Nothing may be said before the welcome.
+            self.link.close(now, UNEXPECTED, "");
+            self.stage = Stage::Over;
+            return;
+        };
+        let head = (**head).clone();
+        let hello = match next_frame(&mut message) {
+            Ok(Some(Frame::Hello(raw))) => Hello::parse(&raw).map(|hello| (hello, raw)),
+            Ok(_) => Err(crate::error::Violation::new(Code::Malformed, "a frame before the hello")),
+            Err(violation) => Err(violation),
+        };
+        match hello {
+            Ok((hello, raw)) => self.stage = Stage::Claiming(Box::new(Claim { hello, raw, head, in_band: true })),
+            Err(violation) => {
+                refuse(now, &mut self.link, true, violation.code, self.server);
+                self.stage = Stage::Over;
+            }
+        }
+    }
+}
+
+impl sealed::Sealed for Incoming {}
+
+impl Endpoint for Incoming {
+    fn session(&mut self) -> Option<&mut Session> {
+        None
+    }
+
+    fn poll_order(&mut self, _now: Instant) -> Option<Order> {
+        if self.closed || !self.link.is_finished() {
+            return None;
+        }
+        self.closed = true;
+        Some(Order::Close(Self::KEY))
+    }
+
+    fn handle_resolved(&mut self, _now: Instant, _key: Key, _answers: &[SocketAddr]) {}
+
+    fn handle_connected(&mut self, _now: Instant, _key: Key) {}
+
+    fn handle_failed(&mut self, _now: Instant, _key: Key, _why: io::ErrorKind) {
+        self.stage = Stage::Over;
+        self.link.abort();
+        self.closed = true;
+    }
+
+    fn handle_input(&mut self, now: Instant, _key: Key, input: &mut BytesMut) {
+        loop {
+            let before = input.len();
+            self.link.handle_input(now, input);
+            self.drain(now);
+            if input.is_empty() || input.len() == before {
+                break;
+            }
+        }
+    }
+
+    fn handle_end(&mut self, now: Instant, _key: Key) {
+        self.link.handle_end(now);
+        self.drain(now);
+    }
+
+    fn output(&mut self, _now: Instant, _key: Key) -> &[u8] {
+        self.link.output()
+    }
+
+    fn advance(&mut self, _key: Key, written: usize) {
+        self.link.advance_output(written);
+    }
+
+    fn wants_finish(&self, _key: Key) -> bool {
+        self.link.wants_finish()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        let over = matches!(self.stage, Stage::Over) || self.closed;
+        let own = (!over).then(|| Deadline::new(self.deadline, "decide on a claim"));
+        let link = self.link.poll_timeout().map(|at| Deadline::new(at, "a link's deadline"));
+        [own, link].into_iter().flatten().min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.link.poll_timeout().is_some_and(|at| at <= now) {
+            self.link.handle_timeout(now);
+            self.drain(now);
+        }
+        if now < self.deadline || matches!(self.stage, Stage::Over) {
+            return;
+        }
+        match self.stage {
+            Stage::Deciding { .. } => self.refuse(now, Code::Full),
+            Stage::Reading
+            | Stage::Waiting(_)
+            | Stage::Claiming(_)
+            | Stage::Strange(_)
+            | Stage::Stranger
+            | Stage::Over => {
+                self.link.abort();
+                self.stage = Stage::Over;
+            }
+        }
+    }
+}
+
+/// Refuses a hello where it came from: as an HTTP answer, or as a frame.
+pub(super) fn refuse(now: Instant, link: &mut Link, in_band: bool, code: Code, server: u64) {
+    let retry_after = match code {
+        Code::Full | Code::GoingAway => Some(RETRY),
+        _ => None,
+    };
+    if in_band {
+        let mut frame = Vec::new();
+        Frame::Refuse(Refuse { code, retry_after }).emit(&mut frame);
+        // A link that is gone already has nothing left to be told.
+        let _ = link.send(&[&frame]);
+        link.close(now, crate::carrier::close_code(code), "");
+        return;
+    }
+    let Ok(mut answer) = Answer::new(status(code)) else { return };
+    answer = answer.with_code(code.to_u64()).with_server(server);
+    if let Some(retry_after) = retry_after {
+        answer = answer.with_retry_after(retry_after);
+    }
+    let _ = link.refuse(now, &answer);
+}
+
+/// The HTTP status that says most nearly what a code says.
+fn status(code: Code) -> u16 {
+    match code {
+        Code::Version => 426,
+        Code::Denied | Code::BadProof => 403,
+        Code::UnknownSession => 404,
+        Code::OrdinalBurnt | Code::Evicted | Code::Stale => 409,
+        Code::Full | Code::GoingAway => 503,
+        _ => 400,
+    }
+}
+
+/// A frame where the welcome is waited for.
+const UNEXPECTED: u16 = 1_002;
+const RETRY: Duration = Duration::from_secs(1);
