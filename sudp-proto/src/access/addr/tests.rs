@@ -196,6 +196,19 @@ fn a_network_lies_in_itself_and_in_wider_ones() {
 }
 
 #[test]
+fn t01_the_closed_networks_are_these() {
+    let never = "0.0.0.0 224.0.0.0/4 255.255.255.255 :: ff00::/8";
+    let by_rule = "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 100.100.100.200 127.0.0.0/8 168.63.129.16 169.254.0.0/16 \
+        169.254.169.254 169.254.170.2 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 \
+        198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4 ::/96 ::1 ::ffff:0:0:0/96 64:ff9b:1::/48 100::/64 \
+        2001::/23 2001:db8::/32 2002::/16 3fff::/20 5f00::/16 fc00::/7 fd00:ec2::254 fd20:ce::254 fe80::/10 fec0::/10";
+    for (opening, expected) in [(Opening::Never, never), (Opening::Rule, by_rule)] {
+        let networks = CLOSED.iter().filter(|it| it.opening == opening).map(|it| it.network.to_string());
+        assert_eq!(networks.collect::<Vec<_>>().join(" "), expected);
+    }
+}
+
+#[test]
 fn the_table_of_closed_networks_is_well_formed_and_says_what_it_is() {
     for entry in CLOSED {
         let network = entry.network;
