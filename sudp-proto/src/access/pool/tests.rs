@@ -77,6 +77,16 @@ fn what_is_guaranteed_is_had_beside_greedy_ones() {
 }
 
 #[test]
+fn what_is_held_can_be_used_however_little_is_free() {
+    let pool = Pool::memory(64 * KIB, 0);
+    let (mut one, mut two) = (pool.lease(), pool.lease());
+    assert!(one.take(17 * KIB) && two.take(16 * KIB));
+    assert_eq!((one.held(), pool.free()), (32 * KIB, 16 * KIB));
+    assert!(one.take(15 * KIB));
+    assert!(!one.take(1));
+}
+
+#[test]
 fn the_total_is_never_exceeded_and_its_last_byte_can_be_had() {
     let pool = Pool::memory(20 * KIB, 128 * KIB);
     let mut lease = pool.lease();
