@@ -176,6 +176,16 @@ fn an_expired_grant_allows_nothing() {
 }
 
 #[test]
+fn the_open_grant_allows_what_can_be_allowed() {
+    let ask =
+        |to: &str| Grant::open().decide(now(), &Destination::from(to.parse::<SocketAddr>().unwrap()), &Own::default());
+    for to in ["8.8.8.8:53", "10.0.0.1:53", "127.0.0.1:53", "169.254.169.254:80", "[::1]:53", "[fd00:ec2::254]:80"] {
+        assert!(ask(to).allowed, "{to}");
+    }
+    assert!(is_closed(ask("224.0.0.1:53"), "224.0.0.0/4"));
+}
+
+#[test]
 fn listening_needs_a_rule_for_the_address_and_the_port() {
     let bind = |lines: &[&str], at: &str| {
         let grant = Grant { reverse: rules(lines), ..Grant::new(Rules::default()) };
