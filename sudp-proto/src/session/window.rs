@@ -8,13 +8,15 @@
 //! - It doubles per round trip while the rate grows by a quarter, each acknowledgement adding what it
 //!   acknowledged unless it shows a queue. It does so again whenever a full window meets no queue:
 //!   following the rate alone, it would take 15 round trips to find a tenfold one.
-//! - A rate that fell is believed after ten round trips, or after two when both took twice as long as
-//!   they should: then a queue stands and every sample is the truth. A stall is but one round trip.
+//! - A rate that fell is believed after ten round trips, or after two that both took twice as long as
+//!   they should: then a queue stands, and every sample is the truth. A stall is but one round trip.
 //! - A least round trip not seen for 10 s is looked for: nothing is sent until half of what the path
-//!   holds is under way, and the next batch meets no queue. That costs half a round trip of the path.
-//! - The same is done at once when round trips stay too long or the rate falls. The path may have
-//!   become longer, and too small a window makes the rate it is computed from fall, for ever: where
-//!   round trips grew fourfold, 40 % were lost until the 10 s were over, now 7 %.
+//!   holds is under way, so that the next batch meets no queue. That costs half a round trip of the
+//!   path's rate, where half a window for a whole round trip would cost as much and still keep a queue
+//!   where round trips are short. A surprising answer is asked for once more, with nothing under way.
+//! - The same is done at once when round trips stay too long, become shorter, or the rate falls. The
+//!   path may have become longer, and too small a window lowers the very rate it is computed from:
+//!   where round trips grew fourfold, 39 % of the rate was lost until the 10 s were over, now 7 %.
 
 #[cfg(test)]
 mod path;
@@ -111,9 +113,8 @@ impl Window {
     pub(crate) fn asks(&mut self) -> bool {
         let unseen = self.rtt.least().is_none();
         let due = self.sent - self.asked >= self.size / ASKS;
-        let none_comes = self.asked <= self.acked && self.room() == 0;
         let looked_for = self.stale && self.clear.is_some_and(|clear| clear.total > self.asked);
-        let asks = self.sent > self.asked && (unseen || due || none_comes || looked_for);
+        let asks = self.sent > self.asked && (unseen || due || looked_for);
         if asks {
             self.asked = self.sent;
         }
@@ -228,6 +229,11 @@ impl Window {
         if let Some(clear) = self.clear.take_if(|clear| clear.total <= newest.total) {
             self.rtt.on_clear_sample(at, at - clear.sent);
         }
+        let found = self.stale && !self.rtt.is_stale(at);
+        if found && self.rtt.mean().unwrap_or(0) > self.budget() * 3 / 2 {
+            // Not the path was long but our queue in it, so every late rate is the truth.
+            self.rate.forget();
+        }
         self.round.least = self.round.least.min(rtt);
         self.round.sum += rtt;
         self.round.acks += 1;
@@ -255,7 +261,8 @@ impl Window {
     }
 
     fn end_round(&mut self) {
-        let next = Round { start: self.sent, ..Round::default() };
+        let known = self.rtt.least().unwrap_or(0);
+        let next = Round { start: self.sent, known, ..Round::default() };
         let round = mem::replace(&mut self.round, next);
         if round.unlimited {
             self.round.before = round.least;
@@ -296,13 +303,17 @@ impl Window {
         }
     }
 
-    /// Looks for signs that the path is no longer what it was. Looking too often would cost more than
-    /// it brings, hence the pause.
+    /// Looks for signs that the path is no longer what it was. Looking for its least round trip too
+    /// often would cost more than it brings, hence the pause.
     fn watch_path(&mut self, round: &Round) {
         let budget = self.budget();
         let shortest = round.least.min(round.before);
         if shortest > 2 * budget {
             self.rate.forget();
+        }
+        if self.rtt.least().unwrap_or(0) < round.known - round.known / 8 {
+            // The path became shorter, and what was seen of that held the queue for the longer one.
+            self.rtt.doubt();
         }
         let recent = self.rate.recent();
         self.calm += 1;
@@ -331,8 +342,12 @@ impl Window {
     }
 
     /// With no more than this under way, the next batch meets no queue of ours, even if the path
-    /// became half as fast or the least round trip had been twice too long.
+    /// became half as fast or the least round trip had been twice too long. Where more than that has
+    /// changed, only an empty path is sure.
     fn clearance(&self) -> u64 {
+        if self.rtt.is_surprised() {
+            return 0;
+        }
         let least = self.rtt.least().unwrap_or(0);
         amount(self.rate.recent(), least).saturating_sub(self.batch()) / 2
     }
@@ -369,6 +384,8 @@ enum Phase {
 struct Round {
     /// `sent` when it began.
     start: u64,
+    /// The least round trip known when it began.
+    known: u64,
     /// The least round trip of the round before, if that was not limited by the application.
     before: u64,
     least: u64,
@@ -382,7 +399,7 @@ struct Round {
 
 impl Default for Round {
     fn default() -> Self {
-        Self { start: 0, before: 0, least: u64::MAX, sum: 0, acks: 0, full: false, unlimited: false }
+        Self { start: 0, known: 0, before: 0, least: u64::MAX, sum: 0, acks: 0, full: false, unlimited: false }
     }
 }
 

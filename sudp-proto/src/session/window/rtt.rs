@@ -24,17 +24,17 @@ impl RoundTrip {
     /// Takes a sample.
     pub(super) fn on_sample(&mut self, at: u64, sample: u64) {
         self.smooth(sample);
-        match self.least {
-            Some(least) if sample > least + least / 16 => {}
-            Some(least) => self.settle(at, least.min(sample)),
-            None => self.settle(at, sample),
+        if self.least.is_none_or(|least| sample <= least + least / 16) {
+            self.least = Some(self.least.map_or(sample, |least| least.min(sample)));
+            self.seen = at;
+            self.candidate = None;
         }
     }
 
     /// Takes a sample that holds no queue of ours: only such a one can raise the least.
     ///
-    /// A surprising one counts only when seen twice, for the first may have met a retransmission below
-    /// us, and a least round trip that is too long makes a queue which hides the true one.
+    /// A surprising one counts only when seen twice: the first may have met a retransmission below us, or
+    /// a queue after all, and a least round trip that is too long makes a queue which hides the true one.
     pub(super) fn on_clear_sample(&mut self, at: u64, sample: u64) {
         let Some(least) = self.least else { return };
         if !self.is_stale(at) {
@@ -55,6 +55,11 @@ impl RoundTrip {
     /// Whether the least round trip has to be seen anew.
     pub(super) fn is_stale(&self, at: u64) -> bool {
         self.doubted || at.saturating_sub(self.seen) > LEAST_HOLDS
+    }
+
+    /// Whether a sample waits for a second one, which then must have met an empty path.
+    pub(super) fn is_surprised(&self) -> bool {
+        self.candidate.is_some()
     }
 
     pub(super) fn mean(&self) -> Option<u64> {
@@ -81,10 +86,8 @@ impl RoundTrip {
     }
 
     fn settle(&mut self, at: u64, least: u64) {
-        self.least = Some(least);
-        self.seen = at;
-        self.doubted = false;
-        self.candidate = None;
+        (self.least, self.seen) = (Some(least), at);
+        (self.doubted, self.candidate) = (false, None);
     }
 }
 
