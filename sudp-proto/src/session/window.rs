@@ -14,9 +14,9 @@
 //!   holds is under way, so that the next batch meets no queue. That costs half a round trip of the
 //!   path's rate, where half a window for a whole round trip would cost as much and still keep a queue
 //!   where round trips are short. A surprising answer is asked for once more, with nothing under way.
-//! - The same is done at once when round trips stay too long, become shorter, or the rate falls. The
-//!   path may have become longer, and too small a window lowers the very rate it is computed from:
-//!   where round trips grew fourfold, 39 % of the rate was lost until the 10 s were over, now 7 %.
+//! - The same is done at once when round trips stay too long, or become shorter. The path may have
+//!   become longer, and too small a window lowers the very rate it is computed from:
+//!   where round trips grew fourfold, 39 % of the rate was lost until the 10 s were over, now 8 %.
 
 #[cfg(test)]
 mod path;
@@ -55,9 +55,7 @@ pub(crate) struct Window {
     stale: bool,
     /// A batch under way that met no queue of ours.
     clear: Option<Stamp>,
-    /// The best rate since `rtt` was last doubted.
-    best: u64,
-    /// Round trips since then.
+    /// Round trips since they were last found too long.
     calm: u64,
 }
 
@@ -86,7 +84,6 @@ impl Window {
             rtt: RoundTrip::default(),
             stale: false,
             clear: None,
-            best: 0,
             calm: 0,
         }
     }
@@ -315,14 +312,11 @@ impl Window {
             // The path became shorter, and what was seen of that held the queue for the longer one.
             self.rtt.doubt();
         }
-        let recent = self.rate.recent();
         self.calm += 1;
-        if self.calm > DOUBT_PAUSE && (shortest > budget + budget / 8 || recent < self.best - self.best / 8) {
+        if self.calm > DOUBT_PAUSE && shortest > budget + budget / 8 {
             self.rtt.doubt();
             self.calm = 0;
-            self.best = recent;
         }
-        self.best = self.best.max(recent);
     }
 
     fn resize(&mut self) {
@@ -349,7 +343,7 @@ impl Window {
             return 0;
         }
         let least = self.rtt.least().unwrap_or(0);
-        amount(self.rate.recent(), least).saturating_sub(self.batch()) / 2
+        amount(self.rate.best().unwrap_or(0), least).saturating_sub(self.batch()) / 2
     }
 
     fn batch(&self) -> u64 {

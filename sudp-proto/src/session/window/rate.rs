@@ -67,7 +67,7 @@ impl Rate {
 
     /// Forgets all round trips but the last two.
     pub(super) fn forget(&mut self) {
-        let kept = self.recent();
+        let kept = self.rounds[(self.round + ROUNDS - 1) % ROUNDS].max(self.rounds[self.round]);
         self.rounds = [0; ROUNDS];
         self.count(kept);
     }
@@ -75,11 +75,6 @@ impl Rate {
     /// The best of the last ten round trips.
     pub(super) fn best(&self) -> Option<u64> {
         self.rounds.iter().copied().max().filter(|&best| best > 0)
-    }
-
-    /// The best of the last two, or 0.
-    pub(super) fn recent(&self) -> u64 {
-        self.rounds[self.round].max(self.rounds[(self.round + ROUNDS - 1) % ROUNDS])
     }
 
     fn sample(&self, at: u64, batch: Stamp, span: u64) -> Option<Sample> {

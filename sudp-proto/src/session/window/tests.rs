@@ -89,11 +89,15 @@ fn a_rate_that_rises_tenfold_is_found_in_a_few_round_trips() {
 
 #[test]
 fn a_rate_that_falls_while_the_round_trip_is_looked_for_does_not_inflate_it() {
-    let full = Path::new(50, 50).rates[0].1;
-    for fall in (32..48).map(|quarter| quarter * SECOND / 4) {
-        let path = Path { rates: vec![(0, full), (fall, full / 10)], ..Path::new(50, 50) };
-        let delay = path.run().delay(99, fall + 4 * SECOND, fall + 8 * SECOND);
-        assert!(delay <= 100 * MILLISECOND, "{delay} us after {fall}");
+    for (mbit, trip) in [(50, 50), (50, 10), (100, 150)] {
+        let full = Path::new(mbit, trip).rates[0].1;
+        let settled = (4_000 + 50 * trip) * MILLISECOND;
+        for fall in (78..100).map(|tenth| tenth * SECOND / 8) {
+            let rates = vec![(0, full), (fall, full / 10)];
+            let path = Path { rates, until: fall + settled + 4 * SECOND, ..Path::new(mbit, trip) };
+            let delay = path.run().delay(99, fall + settled, path.until);
+            assert!(delay <= (50 + 2 * trip) * MILLISECOND, "{mbit} Mbit/s, {trip} ms: {delay} us after {fall}");
+        }
     }
 }
 
@@ -154,9 +158,9 @@ fn an_uneven_way_there_or_back_costs_little() {
 
 #[test]
 fn a_route_that_becomes_longer_does_not_starve_the_window() {
-    for (factor, percent) in [(16, 90), (40, 85)] {
+    for (factor, percent) in [(160, 90), (400, 85)] {
         for (mbit, trip) in [(10, 10), (50, 50), (10, 50), (200, 50)] {
-            let long = trip * MILLISECOND * factor / 10;
+            let long = trip * MILLISECOND * factor / 100;
             let trips = vec![(0, trip * MILLISECOND), (5 * SECOND, long), (15 * SECOND, trip * MILLISECOND)];
             let path = Path { trips, ..Path::new(mbit, trip) };
 
@@ -164,6 +168,17 @@ fn a_route_that_becomes_longer_does_not_starve_the_window() {
 
             assert_filled(&path, &run, 5 * SECOND, percent);
             assert_quick(&path, &run, 17 * SECOND, path.until);
+        }
+    }
+}
+
+#[test]
+fn a_route_that_becomes_a_little_longer_costs_little() {
+    for (mbit, trip) in [(50, 50), (50, 150), (100, 300)] {
+        for percent in [110, 120, 130] {
+            let trips = vec![(0, trip * MILLISECOND), (6 * SECOND, trip * MILLISECOND * percent / 100)];
+            let path = Path { trips, ..Path::new(mbit, trip) };
+            assert_filled(&path, &path.run(), 6 * SECOND, 90);
         }
     }
 }
