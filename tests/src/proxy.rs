@@ -100,7 +100,7 @@ enum Work {
     Idle { limit: Nanos, last_at: Nanos },
     Kill(Poison),
     Pass,
-    Pings(Pings),
+    Pings(Box<Pings>),
     Reframe(Reframe),
     Replay { keep: Option<Keep>, repeat: Repeat },
     Strip(Strip),
@@ -114,7 +114,7 @@ impl Stage {
         let mut limit = BUFFER;
         let work = match middlebox {
             Middlebox::AgeLimit(age) => Work::Age { limit: span(*age), over_at: NEVER },
-            Middlebox::AnswerPings(every) => Work::Pings(Pings::new(span(*every), Rng::new(seed))),
+            Middlebox::AnswerPings(every) => Work::Pings(Box::new(Pings::new(span(*every), Rng::new(seed)))),
             Middlebox::Buffer(bytes) => {
                 limit = *bytes;
                 Work::Pass

@@ -96,7 +96,6 @@ fn fold(x: u64, y: u64) -> u64 {
     let product = u128::from(x) * u128::from(y);
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
     let low = product as u64;
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half fits")]
     let high = (product >> 64) as u64;
     low ^ high
 }

@@ -195,6 +195,7 @@ impl Net {
             self.finish_leg(conn, leg, Direction::from(side));
             self.abandon_leg(conn, leg, Direction::from(side).reverse());
         }
+        self.give_up_dial(conn, side);
         self.drop_end(conn, side);
     }
 
@@ -204,6 +205,7 @@ impl Net {
         if let Some(leg) = self.leg_of(conn, side) {
             self.break_leg(conn, leg);
         }
+        self.give_up_dial(conn, side);
         self.drop_end(conn, side);
     }
 
@@ -355,6 +357,14 @@ impl Net {
         let connection = self.conns.get(conn.index, conn.generation)?;
         let end = connection.end(side)?;
         (end.state == State::Open).then(|| connection.leg(side))
+    }
+
+    /// A dial given up half way: the kernel answers the server's SYN with a reset.
+    fn give_up_dial(&mut self, conn: Conn, side: Side) {
+        let connection = self.conns.get(conn.index, conn.generation);
+        if side == Side::Client && connection.is_some_and(|it| it.client.state == State::Dialling) {
+            self.break_leg(conn, 0);
+        }
     }
 
     /// Closes an end, and forgets the connection when both are closed.

@@ -1,6 +1,9 @@
+use std::time::Duration;
+
+use sudp_proto::Seed;
+
 use super::*;
 use crate::clock::span;
-use sudp_proto::Seed;
 
 const MS: Nanos = 1_000_000;
 

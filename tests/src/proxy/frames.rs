@@ -13,7 +13,7 @@ pub struct Walker {
 pub enum Piece<'a> {
     /// Payload of the frame whose header came before, as it is on the wire.
     Body(&'a [u8]),
-    /// A frame header is complete; `0` payload bytes of it came yet.
+    /// A frame header is complete; its payload follows.
     Frame(Header),
     /// Bytes of the HTTP head.
     Head(&'a [u8]),
