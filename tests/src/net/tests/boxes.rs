@@ -145,3 +145,82 @@ fn a_poisoned_payload_resets_both_sides_and_does_not_pass() {
     assert_eq!(world.read(conn, Side::Server), (vec![], Next::Reset));
     assert_eq!(world.read(conn, Side::Client).1, Next::Reset);
 }
+
+fn random_path(rng: &mut Rng) -> Path {
+    let line = |rng: &mut Rng| {
+        let line = Line::with_latency(ms(rng.below(80))).jitter(ms(rng.below(10))).capacity(2_000 << rng.below(8));
+        let line = if rng.chance(1, 2) { line.rate(50_000 << rng.below(8)) } else { line };
+        if rng.chance(1, 2) { line.chunk(8 << rng.below(13)) } else { line }
+    };
+    let mut path = Path { near: Hop { up: line(rng), down: line(rng) }, boxes: Vec::new() };
+    for _ in 0..rng.below(3) {
+        let middlebox = match rng.below(4) {
+            0 => Middlebox::AgeLimit(ms(rng.below(20_000))),
+            1 => Middlebox::IdleCutOff(ms(rng.below(5_000))),
+            2 => Middlebox::strip_ours(),
+            _ => Middlebox::bloated(),
+        };
+        path = path.through(middlebox, Hop { up: line(rng), down: line(rng) });
+    }
+    path
+}
+
+fn random_fault(rng: &mut Rng, now: Instant) -> Fault {
+    let direction = if rng.chance(1, 2) { Direction::Up } else { Direction::Down };
+    let side = if rng.chance(1, 2) { Side::Client } else { Side::Server };
+    match rng.below(8) {
+        0 => Fault::BlackHole,
+        1 => Fault::Cut { direction, bytes: rng.below(60_000) },
+        2 => Fault::HalfOpen(direction),
+        3 => Fault::Late { side, news: rng.chance(1, 2).then(|| ms(rng.below(2_000))) },
+        4 | 5 => Fault::Release,
+        6 => Fault::Reset,
+        _ => Fault::Stall { direction, until: now + ms(rng.below(3_000)) },
+    }
+}
+
+/// Both sides write numbered bytes through whatever happens; what comes is always what was sent first.
+fn torture(seed: u64) -> usize {
+    let mut rng = Rng::new(&Seed::from(seed));
+    let mut world = World::new(random_path(&mut rng));
+    let conn = world.net.dial(world.now, world.client, world.door);
+    let (mut sent, mut got) = ([0_usize; 2], [0_usize; 2]);
+    let mut notified = 0;
+    for _ in 0..200 {
+        world.run_for(ms(rng.below(200)));
+        notified += std::mem::take(&mut world.seen).len();
+        world.net.accept(world.door);
+        for (mine, other, side) in [(0, 1, Side::Client), (1, 0, Side::Server)] {
+            let bytes: Vec<u8> = (sent[mine]..).take(3_000).map(|n| (n % 251).to_le_bytes()[0]).collect();
+            let bytes = if sent[mine] == 0 { [b"\r\n\r\n", &bytes[4..]].concat() } else { bytes };
+            sent[mine] += world.write(conn, side, &bytes).unwrap_or(0);
+            let (bytes, _) = world.read(conn, side);
+            let expected = (got[mine]..).map(|n| if n < 4 { b"\r\n\r\n"[n] } else { (n % 251).to_le_bytes()[0] });
+            assert!(bytes.iter().zip(expected).all(|(byte, wanted)| *byte == wanted), "seed {seed}");
+            got[mine] += bytes.len();
+            assert!(got[mine] <= sent[other], "seed {seed}");
+        }
+        if rng.chance(1, 40) {
+            let leg = if rng.chance(1, 2) { Leg::Near } else { Leg::Far };
+            world.net.inject(world.now, conn, leg, random_fault(&mut rng, world.now));
+        }
+        if rng.chance(1, 100) {
+            let until = Some(world.now + ms(rng.below(3_000)));
+            world.net.outage(world.now, world.client, world.server, until);
+        }
+        assert!(world.net.pending() < 100, "seed {seed}: bells are not set twice");
+    }
+    assert!(notified < 20_000, "seed {seed}: nobody is called in vain");
+    world.net.close(world.now, conn, Side::Client);
+    world.net.close(world.now, conn, Side::Server);
+    assert_eq!(world.net.connections(), []);
+    world.run_for(ms(300_000));
+    assert_eq!((world.net.pending(), world.seen.len()), (0, 0), "seed {seed}: a closed connection is silent");
+    got[0] + got[1]
+}
+
+#[test]
+fn whatever_happens_what_arrives_is_a_prefix_of_what_was_sent() {
+    let total: usize = (0..100).map(torture).sum();
+    assert!(total > 5_000_000, "{total}");
+}
