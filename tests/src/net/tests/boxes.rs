@@ -150,7 +150,7 @@ fn random_path(rng: &mut Rng) -> Path {
     let line = |rng: &mut Rng| {
         let line = Line::with_latency(ms(rng.below(80))).jitter(ms(rng.below(10))).capacity(2_000 << rng.below(8));
         let line = if rng.chance(1, 2) { line.rate(50_000 << rng.below(8)) } else { line };
-        if rng.chance(1, 2) { line.chunk(8 << rng.below(13)) } else { line }
+        if rng.chance(1, 2) { line.chunk(32 << rng.below(11)) } else { line }
     };
     let mut path = Path { near: Hop { up: line(rng), down: line(rng) }, boxes: Vec::new() };
     for _ in 0..rng.below(3) {
@@ -221,6 +221,6 @@ fn torture(seed: u64) -> usize {
 
 #[test]
 fn whatever_happens_what_arrives_is_a_prefix_of_what_was_sent() {
-    let total: usize = (0..100).map(torture).sum();
-    assert!(total > 5_000_000, "{total}");
+    let total: usize = (0..40).map(torture).sum();
+    assert!(total > 4_000_000, "{total}");
 }
