@@ -14,7 +14,8 @@ readonly target="${CARGO_TARGET_DIR:-target}"
 readonly reports="$target/autobahn"
 readonly suite="${SUDP_CACHE:-$reports}/suite"
 readonly echo_example="$target/release/examples/autobahn_echo"
-readonly minutes=13 # one role may take
+readonly wstest=("$suite/bin/wstest" --webport 0)
+readonly minutes=6 # one role may take
 
 started=()
 
@@ -43,7 +44,7 @@ server() {
   specify server "ws://127.0.0.1:$port"
   start "$echo_example" server "127.0.0.1:$port"
   await "$port"
-  wstest fuzzingclient server
+  timeout "${minutes}m" "${wstest[@]}" --mode fuzzingclient --spec "$reports/server.json" >"$reports/server.log" 2>&1
   stop_all
   judge server
 }
@@ -53,15 +54,11 @@ client() {
   local port
   port=$(free_port)
   specify client "ws://127.0.0.1:$port"
-  start wstest fuzzingserver client
+  start "${wstest[@]}" --mode fuzzingserver --spec "$reports/client.json" >"$reports/client.log" 2>&1
   await "$port"
   timeout "${minutes}m" "$echo_example" client "ws://127.0.0.1:$port" sudp
   stop_all
   judge client
-}
-
-wstest() {
-  timeout "${minutes}m" "$suite/bin/wstest" --mode "$1" --spec "$reports/$2.json" --webport 0 >"$reports/$2.log" 2>&1
 }
 
 # Writes the specification of one role: where it connects, which cases, where the reports go.
@@ -106,8 +103,7 @@ start() {
 stop_all() {
   local pid
   for pid in "${started[@]}"; do
-    pkill -P "$pid" || true
-    kill "$pid" 2>/dev/null || true
+    kill -KILL "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
   done
   started=()
