@@ -107,6 +107,11 @@ impl Reader {
         }
     }
 
+    /// Bytes of memory that hold fragments.
+    pub(super) fn held(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.bytes.capacity())
+    }
+
     /// Checks a data frame against the message it belongs to; says whether it is a message by itself.
     fn admit(&mut self, head: &Head, data: Data, limits: &LinkLimits) -> Result<bool, FrameFault> {
         let kind = match (data, &self.message) {

@@ -10,6 +10,7 @@ mod control;
 mod end;
 mod frame;
 mod http;
+mod limits;
 mod mask;
 mod open;
 mod proxy;
@@ -18,13 +19,14 @@ mod utf8;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 pub use answer::Answer;
 pub use end::{AnswerFault, FrameFault, LinkEnd, LinkStage, Refusal, RefusalKind, RequestFault};
 pub use http::HeadFault;
+pub use limits::{LinkDeadlines, LinkLimits};
 pub use proxy::{Proxy, ProxyEnd, ProxyKind};
 pub use upgrade::{
     ClientUpgrade, RequestHead, SUBPROTOCOL, Scheme, ServerExpect, Subprotocol, UpgradeError, UpgradeRequest,
@@ -36,40 +38,6 @@ use http::Scan;
 use open::Open;
 use proxy::Dialogue;
 use upgrade::{Question, Verdict};
-
-/// What a link bears with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LinkLimits {
-    /// Whether text messages are taken; they end a link otherwise. Default: no.
-    pub text: bool,
-    /// Bytes of a message, seen in the heads of its frames. Default: 66 KiB.
-    pub message: usize,
-    /// Fragments of less than 256 bytes in a message. Default: 16.
-    pub small_fragments: usize,
-    /// Bytes of a request or of an answer before its body. Default: 16 KiB.
-    pub head: usize,
-    /// Fields of a request or of an answer. Default: 64.
-    pub headers: usize,
-    /// Bytes of unsent output above which only the newest ping is answered. Default: 64 KiB.
-    pub output: usize,
-    /// How long each stage may take.
-    pub deadlines: LinkDeadlines,
-}
-
-/// How long each stage of a link may take, in total.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LinkDeadlines {
-    /// Until an upstream proxy has let us through. Default: 10 s.
-    pub proxy: Duration,
-    /// Until a server has read the head of a request. Default: 5 s.
-    pub head: Duration,
-    /// Until a client has read the answer to its request. Default: 10 s.
-    pub answer: Duration,
-    /// From the first byte of a message to its last. Default: 90 s, at which 66 KiB move at 1 KiB/s.
-    pub message: Duration,
-    /// Until the other side's close frame, and again until its stream ends. Default: 3 s.
-    pub close: Duration,
-}
 
 /// What happened on a link.
 #[derive(Debug)]
@@ -290,9 +258,19 @@ impl Link {
         self.output.is_empty() && matches!(self.stage, Stage::Ended(Rest::Finished | Rest::Done))
     }
 
+    /// How many bytes of memory the link holds, room that is not in use included; what the caller's
+    /// buffer holds comes on top.
+    pub fn held(&self) -> usize {
+        let gathered = match &self.stage {
+            Stage::Open(open) => open.held(),
+            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) | Stage::Ended(_) => 0,
+        };
+        self.output.capacity() + self.heard.capacity() * size_of::<Heard>() + gathered
+    }
+
     /// When [`Link::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline.map(|(at, _)| at)
+        self.deadline.filter(|_| !self.is_finished()).map(|(at, _)| at)
     }
 
     /// Time has passed.
@@ -427,32 +405,6 @@ impl fmt::Debug for Link {
             .field("output", &self.output.len())
             .field("heard", &self.heard.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Default for LinkLimits {
-    fn default() -> Self {
-        Self {
-            text: false,
-            message: 66 << 10,
-            small_fragments: 16,
-            head: 16 << 10,
-            headers: 64,
-            output: 64 << 10,
-            deadlines: LinkDeadlines::default(),
-        }
-    }
-}
-
-impl Default for LinkDeadlines {
-    fn default() -> Self {
-        Self {
-            proxy: Duration::from_secs(10),
-            head: Duration::from_secs(5),
-            answer: Duration::from_secs(10),
-            message: Duration::from_secs(90),
-            close: Duration::from_secs(3),
-        }
     }
 }
 

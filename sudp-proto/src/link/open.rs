@@ -36,6 +36,10 @@ impl Open {
     pub(super) fn missing(&self, input: &BytesMut) -> usize {
         self.reader.missing(input)
     }
+
+    pub(super) fn held(&self) -> usize {
+        self.reader.held()
+    }
 }
 
 impl Link {

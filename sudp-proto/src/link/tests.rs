@@ -7,6 +7,8 @@ mod proxies;
 mod request;
 mod response;
 
+use std::time::Duration;
+
 use super::*;
 
 /// The one instant from which all others count, a day late, so that nothing before it is missing.

@@ -73,6 +73,7 @@ fn run(mut link: Link, data: &[u8], piece: usize, patience: Patience) -> Outcome
         let limits = LinkLimits::default();
         assert!(input.len() <= piece.len() + limits.message + limits.head, "{} bytes wait", input.len());
         assert!(link.missing(&input) <= limits.message + 14);
+        assert!(link.held() <= (128 << 10) + 3 * data.len(), "{} bytes are held", link.held());
     }
     drain(&mut link, &mut input, &mut outcome);
     end(link, &mut outcome);

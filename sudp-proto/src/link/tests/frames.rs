@@ -210,8 +210,17 @@ fn t15_small_fragments_are_counted_and_large_ones_are_not() {
     };
     assert_messages(limits(), &fragments(16, 255), &[&[1; 16 * 255]]);
     assert_fault(limits(), &fragments(17, 255), FrameFault::SmallFragments, 1008);
-    assert_fault(limits(), &fragments(1_000_000, 0), FrameFault::SmallFragments, 1008);
+    assert_fault(limits(), &fragments(17, 0), FrameFault::SmallFragments, 1008);
     assert_messages(limits(), &fragments(200, 256), &[&[1; 200 * 256]]);
+}
+
+#[test]
+fn t15_a_million_empty_fragments_are_not_read() {
+    let (mut client, _) = pair();
+    let flood = [b"\x02\x00", &[0; 2_000_000][..]].concat();
+    let seen = feed(&mut client, &flood, 64 << 10, false);
+    assert_eq!(seen.end(), Some(&LinkEnd::Violation(FrameFault::SmallFragments)));
+    assert_eq!(seen.output.len(), 8, "one close frame");
 }
 
 #[test]
@@ -335,6 +344,7 @@ fn memory_is_not_sized_by_a_claim() {
         server.handle_input(epoch(), &mut input);
     }
     assert!(input.capacity() < 1_024, "{}", input.capacity());
+    assert!(server.held() < 4_096, "{}", server.held());
 }
 
 proptest! {

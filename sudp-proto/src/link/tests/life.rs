@@ -257,7 +257,7 @@ fn output_is_taken_in_parts_and_its_room_given_back() {
     client.send(&[b"small"]).unwrap();
     client.advance_output(client.output().len());
     client.release();
-    assert_eq!(client.output.capacity(), 0);
+    assert_eq!(client.held(), 0);
 }
 
 #[test]
