@@ -49,7 +49,7 @@ pub enum Subprotocol {
     Required,
 }
 
-/// What cannot be asked for.
+/// What cannot be said in an upgrade, or in the answer that refuses one.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
@@ -277,7 +277,7 @@ pub struct ServerExpect {
 
 /// A well-formed request for an upgrade, which waits for [`Link::accept`](super::Link::accept) or
 /// [`Link::refuse`](super::Link::refuse).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct UpgradeRequest {
     /// Everything it said.
     pub head: RequestHead,
@@ -287,6 +287,13 @@ pub struct UpgradeRequest {
     pub owner: Option<String>,
     /// Whether it offered [`SUBPROTOCOL`].
     pub subprotocol: bool,
+}
+
+impl fmt::Debug for UpgradeRequest {
+    /// Leaves out hello and owner: they hold proofs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UpgradeRequest({} bytes)", self.head.raw().len())
+    }
 }
 
 /// The head of a request, proper HTTP/1 but otherwise not judged.

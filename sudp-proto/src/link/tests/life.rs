@@ -276,9 +276,15 @@ fn t21_nothing_secret_is_printed() {
     let upgrade = upgrade().with_hello("canary").unwrap().with_owner("canary").unwrap();
     let upgrade = upgrade.with_header("Authorization", "canary").unwrap().with_proxy(proxy.clone());
     let mut link = Link::client(epoch(), upgrade.clone(), LinkLimits::default(), Seed::from(1));
-    let mut server = server();
-    let request = "GET /canary HTTP/1.1\r\nAuthorization: canary\r\n\r\n";
-    let seen = feed(&mut server, request.as_bytes(), usize::MAX, false);
+    let mut direct = upgrade.clone();
+    direct.proxy = None;
+    let request = Link::client(epoch(), direct, LinkLimits::default(), Seed::from(1)).output().to_vec();
+    let (mut asked, mut visited) = (server(), server());
+    let known = feed(&mut asked, &request, usize::MAX, false);
+    assert!(matches!(known.events[..], [LinkEvent::Request(_)]));
+    let strange = b"GET /canary HTTP/1.1\r\nAuthorization: canary\r\n\r\n";
+    let strange = feed(&mut visited, strange, usize::MAX, false);
     feed(&mut link, b"\x05", 1, false);
-    assert!(!format!("{upgrade:?} {proxy:?} {link:?} {server:?} {:?}", seen.events).contains("canary"));
+    let printed = format!("{upgrade:?} {proxy:?} {link:?} {asked:?} {visited:?} {known:?} {strange:?}");
+    assert!(!printed.contains("canary"), "{printed}");
 }
