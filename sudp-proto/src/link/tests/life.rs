@@ -261,6 +261,23 @@ fn output_is_taken_in_parts_and_its_room_given_back() {
 }
 
 #[test]
+fn memory_that_is_held_is_told() {
+    let (mut client, _) = pair();
+    client.release();
+    assert_eq!(client.held(), 0);
+    let fragment = [&[0x02, 126, 0x03, 0xe8][..], &[0; 1_000]].concat();
+    client.handle_input(epoch(), &mut BytesMut::from(&fragment[..]));
+    let gathered = client.held();
+    assert!((1_000..3_000).contains(&gathered), "{gathered}");
+    client.send(&[&[0; 1_000]]).unwrap();
+    let sent = client.held();
+    assert!((1_000..3_000).contains(&(sent - gathered)), "{sent}");
+    client.handle_input(epoch(), &mut BytesMut::from(&b"\x89\x00"[..]));
+    let heard = client.held();
+    assert!((1..16).contains(&((heard - sent) / size_of::<Heard>())), "{heard}");
+}
+
+#[test]
 fn many_small_messages_wait_their_turn_in_the_input() {
     let (mut client, _) = pair();
     let mut input = BytesMut::from(&[0x82, 0].repeat(3_000)[..]);
@@ -268,6 +285,7 @@ fn many_small_messages_wait_their_turn_in_the_input() {
     assert_eq!((client.heard.len(), input.len()), (MAX_HEARD, 2 * (3_000 - MAX_HEARD)));
     let seen = feed(&mut client, &input, usize::MAX, false);
     assert_eq!(seen.messages().len(), 3_000);
+    assert!(client.held() < 1_024, "{}", client.held());
 }
 
 #[test]
