@@ -14,8 +14,16 @@ use std::{fs, io, thread};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its binary and of its directory in `fuzz/corpus`.
-pub const TARGETS: &[(&str, Target)] =
-    &[("control", wire::control), ("hello", wire::hello), ("message", wire::message), ("welcome", wire::welcome)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("access", access::access),
+    ("control", wire::control),
+    ("frames", link::frames),
+    ("hello", wire::hello),
+    ("message", wire::message),
+    ("upgrade_client", link::upgrade_client),
+    ("upgrade_server", link::upgrade_server),
+    ("welcome", wire::welcome),
+];
 
 /// Runs `body` on the file `path`, or on every file under the directory `path` in the order of their
 /// names.
