@@ -141,6 +141,7 @@ impl Client {
 
     /// Does whatever follows from what has just happened.
     fn settle(&mut self, now: Instant) {
+        self.collect_lost(now);
         self.collect_gone(now);
         self.tend(now);
         self.dialer.want(now, self.want());
@@ -204,19 +205,40 @@ impl Client {
         }
     }
 
+    /// The server ended the session, or broke it: what was dialled for it is of no use, and what the
+    /// server said decides when and where the next one is asked for.
+    fn collect_lost(&mut self, now: Instant) {
+        let Some((code, away)) = self.carrier.session.take_lost() else { return };
+        self.carrier.part(now);
+        let server = self.server.take();
+        self.owner = Bytes::new();
+        for (_, link) in std::mem::take(&mut self.links) {
+            let lived = now.saturating_duration_since(link.since);
+            let outcome = match code {
+                Code::Evicted | Code::Stale => Outcome::Evicted,
+                Code::Done | Code::GoingAway | Code::UnknownSession | Code::Silent => Outcome::Abandoned,
+                _ => Outcome::LinkEnded { lived, acknowledged: false },
+            };
+            self.dialer.handle_outcome(now, link.dial, outcome);
+        }
+        if let (Code::GoingAway, Some(server)) = (code, server) {
+            self.dialer.handle_go_away(now, server, Some(away).filter(|away| !away.is_zero()), None);
+        }
+        let dials: Vec<DialId> = self.attempts.keys().copied().collect();
+        for dial in dials {
+            self.end_attempt(now, dial, Outcome::Abandoned);
+        }
+    }
+
     fn lose(&mut self, now: Instant, lost: Lost) {
         let code = match lost {
             Lost::Evicted => Code::Evicted,
             Lost::OwnerGone | Lost::UnknownSession => Code::UnknownSession,
         };
-        self.server = None;
-        self.owner = Bytes::new();
-        self.carrier.session.lose(now, code);
-        self.collect_gone(now);
-        let dials: Vec<DialId> = self.attempts.keys().copied().collect();
-        for dial in dials {
-            self.end_attempt(now, dial, Outcome::Abandoned);
+        if self.carrier.session.id().is_some() {
+            self.carrier.session.lose(now, code);
         }
+        self.collect_lost(now);
     }
 
     fn handle_said(&mut self, now: Instant, key: Key, said: Said) {
@@ -271,6 +293,7 @@ impl Endpoint for Client {
                 break;
             }
         }
+        self.collect_lost(now);
         self.collect_gone(now);
     }
 

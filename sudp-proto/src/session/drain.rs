@@ -11,6 +11,8 @@ use crate::wire::{Code, Frame, GoAway, GoAwayReason};
 pub(crate) struct Drain {
     /// Why, once either side has asked for it.
     reason: Option<GoAwayReason>,
+    /// How long the remote asked not to be dialled.
+    after: Duration,
     /// We asked.
     ours: bool,
     settled_here: bool,
@@ -21,6 +23,11 @@ impl Drain {
     /// Whether no datagram is cut any more.
     pub(crate) fn holds_data(&self) -> bool {
         self.reason.is_some()
+    }
+
+    /// For how long the remote asked not to be dialled.
+    pub(crate) fn away_for(&self) -> Duration {
+        self.after
     }
 }
 
@@ -44,13 +51,9 @@ impl Session {
 
     pub(crate) fn handle_go_away(&mut self, now: Instant, go_away: GoAway) {
         self.event(Event::GoAway(go_away));
-        match go_away.reason {
-            GoAwayReason::Drain | GoAwayReason::Shutdown | GoAwayReason::Moved | GoAwayReason::Revoked => {
-                self.drain.reason.get_or_insert(go_away.reason);
-                self.settle_drain(now);
-            }
-            GoAwayReason::Rebalance | GoAwayReason::Other(_) => {}
-        }
+        self.drain.after = go_away.after;
+        self.drain.reason.get_or_insert(go_away.reason);
+        self.settle_drain(now);
     }
 
     pub(crate) fn handle_settled(&mut self, now: Instant) {
@@ -73,7 +76,7 @@ impl Session {
                 Role::Client => Code::Done,
                 Role::Server => Code::GoingAway,
             };
-            self.end_session(now, code, false);
+            self.finish(now, code, false);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::links::Ended;
 use super::queue::Lane;
 use super::send::Batch;
-use super::{Need, Phase, Session};
+use super::{Need, Phase, Role, Session};
 use crate::event::{Event, LinkLoss};
 use crate::stats::DropReason;
 use crate::wire::{Close, Code, Frame, LinkDown, Number, Ordinal};
@@ -130,7 +130,7 @@ impl Session {
             self.detach(now, ordinal, LinkLoss::Fenced);
         }
         if !self.links.ended.contains_key(&ordinal) && self.links.never_seen(ordinal) {
-            if self.role == super::Role::Client {
+            if self.role == Role::Client {
                 return self.fail(now, Code::Count);
             }
             self.links.ordinals.burn(ordinal);
@@ -230,18 +230,29 @@ impl Session {
         self.settle_drain(now);
     }
 
-    /// Ends the session at once, and tells the remote why.
+    /// Ends the session for good, at once, and tells the remote why.
     pub fn close(&mut self, now: Instant, code: Code) {
-        self.fail(now, code);
+        self.finish(now, code, false);
     }
 
-    /// The session cannot go on: tells the remote why, and ends.
+    /// The session cannot go on. A server's ends; a client begins another in its place.
     pub(crate) fn fail(&mut self, now: Instant, code: Code) {
-        self.end_session(now, code, false);
+        match self.role {
+            Role::Client => self.lose_to(now, code, LinkLoss::Violation(code)),
+            Role::Server => self.finish(now, code, false),
+        }
     }
 
-    /// Ends the session; flows, links and tunnels with it.
-    pub(crate) fn end_session(&mut self, _now: Instant, code: Code, by_remote: bool) {
+    /// The remote has ended the session.
+    pub(crate) fn handle_close(&mut self, now: Instant, close: &Close) {
+        match self.role {
+            Role::Client => self.lose_to(now, close.code, LinkLoss::Ended),
+            Role::Server => self.finish(now, close.code, true),
+        }
+    }
+
+    /// Ends the session for good; flows, links and tunnels with it.
+    pub(crate) fn finish(&mut self, _now: Instant, code: Code, by_remote: bool) {
         if self.closed() {
             return;
         }

@@ -9,9 +9,7 @@ use super::{Phase, Role, Session};
 use crate::error::Violation;
 use crate::event::{Event, LinkLoss};
 use crate::stats::DropReason;
-use crate::wire::{
-    Ack, BatchHead, Class, Close, Code, Control, FlowId, Frame, Number, Ordinal, Record, Records, next_frame,
-};
+use crate::wire::{Ack, BatchHead, Class, Code, Control, FlowId, Frame, Number, Ordinal, Record, Records, next_frame};
 
 /// A record as it was read, before anything is done with it.
 #[derive(Debug)]
@@ -59,7 +57,7 @@ impl Session {
             Frame::Ack(ack) => self.handle_ack(now, ordinal, ack)?,
             Frame::Ask => {}
             Frame::Batch(head, records) => self.handle_batch(now, ordinal, head, records)?,
-            Frame::Close(close) => self.handle_close(now, close),
+            Frame::Close(close) => self.handle_close(now, &close),
             Frame::GoAway(go_away) => self.handle_go_away(now, go_away),
             Frame::LinkDown(down) => self.handle_link_down(now, ordinal, down),
             Frame::Ping(number) => {
@@ -200,10 +198,6 @@ impl Session {
         }
         self.unknown.push_back((flow, now));
         self.control(Control::Closed(crate::wire::Closed { flow, code: Code::Unknown }));
-    }
-
-    fn handle_close(&mut self, now: Instant, close: Close) {
-        self.end_session(now, close.code, true);
     }
 
     /// The remote broke the protocol on a link.

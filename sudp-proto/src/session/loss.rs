@@ -1,6 +1,6 @@
 //! Losing a session: what moves to the next one, and of what nobody will ever know.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -23,12 +23,24 @@ impl Session {
     /// processed, goes with them; what is in doubt is dropped or sent again, as its tunnel wants.
     /// Flows that the server opened are over.
     pub fn lose(&mut self, now: Instant, code: Code) {
+        self.lose_to(now, code, LinkLoss::GivenUp);
+    }
+
+    /// Why the session was lost, if it was since this was last asked, and for how long the remote then
+    /// asked not to be dialled.
+    pub(crate) fn take_lost(&mut self) -> Option<(Code, Duration)> {
+        self.lost.take()
+    }
+
+    /// Loses the session; its links end for this reason.
+    pub(crate) fn lose_to(&mut self, now: Instant, code: Code, why: LinkLoss) {
         if self.closed() || self.role == Role::Server {
             return;
         }
+        let away = self.drain.away_for();
         let batches = self.unresolved.restart();
         let doubtful: Vec<bool> = batches.iter().map(|batch| !self.links.certain(&batch.carriers)).collect();
-        self.forget_session();
+        self.forget_session(why);
         let mut in_doubt = 0;
         for (batch, doubtful) in batches.into_iter().zip(doubtful) {
             in_doubt += self.move_over(now, batch, doubtful);
@@ -37,14 +49,15 @@ impl Session {
         self.end_remote_flows(code);
         self.reopen_flows();
         self.rebind();
+        self.lost = Some((code, away));
         self.event(Event::Lost { code, in_doubt });
     }
 
     /// Everything that belongs to the lost session and not to what it carried.
-    fn forget_session(&mut self) {
+    fn forget_session(&mut self, why: LinkLoss) {
         self.first_window = self.links.live.first().map_or(self.first_window, |link| link.window.heir());
         let open = self.links.live.iter().map(|link| link.ordinal).chain(self.links.dialling.iter().copied());
-        self.gone.extend(open.map(|ordinal| (ordinal, LinkLoss::GivenUp)));
+        self.gone.extend(open.map(|ordinal| (ordinal, why)));
         self.links = Links::new();
         self.id = None;
         self.secret = None;

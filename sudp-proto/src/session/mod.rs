@@ -38,7 +38,7 @@ use crate::access::{Grant, Lease, Limiter, Own, Pool};
 use crate::config::Limits;
 use crate::event::{Event, LinkLoss};
 use crate::rng::{Rng, Seed};
-use crate::stats::Counters;
+use crate::stats::{Counters, QueueDelay};
 use crate::wire::{Code, Control, FlowId, Ordinal, Parameters, SessionId, TunnelId};
 
 pub use activity::Deadline;
@@ -105,6 +105,8 @@ pub struct Session {
     rng: Rng,
     events: VecDeque<Event>,
     needs: VecDeque<Need>,
+    /// Why the session was lost, until someone asks.
+    lost: Option<(Code, Duration)>,
     /// Links that the session ended, for whoever holds their streams.
     gone: VecDeque<(Ordinal, LinkLoss)>,
     counters: Counters,
@@ -247,6 +249,7 @@ impl Session {
             rng,
             events: VecDeque::new(),
             needs: VecDeque::new(),
+            lost: None,
             gone: VecDeque::new(),
             counters: Counters::default(),
             scratch: output::Scratch::default(),
@@ -330,6 +333,11 @@ impl Session {
     /// What it has done so far.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// How long datagrams waited in its queues.
+    pub fn queue_delay(&self) -> QueueDelay {
+        *self.queues.delay()
     }
 
     /// The books of one flow.

@@ -140,7 +140,8 @@ impl Session {
             // Refused flows hold a place until the remote has answered; one that never answers is no friend.
             return self.fail(now, Code::Limit);
         }
-        let crowded = self.flows.len() >= self.limits.flows;
+        let granted = self.access.as_ref().map_or(usize::MAX, |access| access.grant.flows);
+        let crowded = self.flows.len() >= self.limits.flows.min(granted);
         let (id, tunnel) = (open.flow, open.tunnel);
         let refusal = if crowded { Some(Code::Full) } else { self.refusal(&open) };
         let destination = match self.role {

@@ -138,10 +138,31 @@ impl Session {
         if let Some(number) = self.cut(now, index) {
             return Some(number);
         }
+        if usable
+            && self.take_in(now, index)
+            && let Some(number) = self.cut(now, index)
+        {
+            return Some(number);
+        }
         if let Some(link) = self.links.live.get_mut(index) {
             link.window.on_idle();
         }
         if usable { self.unresolved.overdue_for(now, ordinal) } else { None }
+    }
+
+    /// Takes in the flows of a link that had no room for a round trip, while this one has.
+    fn take_in(&mut self, now: Instant, index: usize) -> bool {
+        let crowded = |(other, link): (usize, &Live)| {
+            let patience = link.window.srtt()?;
+            let since = link.crowded.filter(|since| now.saturating_duration_since(*since) > patience)?;
+            (other != index && since <= now && self.queues.waiting(link.lane)).then_some(other)
+        };
+        let Some(other) = self.links.live.iter().enumerate().find_map(crowded) else { return false };
+        let Some(link) = self.links.live.get_mut(other) else { return false };
+        link.crowded = None;
+        let lane = link.lane;
+        self.leave_home(lane);
+        true
     }
 
     /// What goes before fresh datagrams: what would stall the session, copies, and what no sound link holds.

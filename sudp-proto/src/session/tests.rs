@@ -404,7 +404,8 @@ fn a_drain_settles_everything_before_it_closes() {
     pair.drain();
     pair.run(secs(2));
     assert_eq!(pair.served.len(), 100);
-    assert_eq!(pair.client.phase(), Phase::Closed(Code::GoingAway));
+    assert_eq!(pair.server.phase(), Phase::Closed(Code::GoingAway));
+    assert_eq!(pair.count(|event| *event == Event::Lost { code: Code::GoingAway, in_doubt: 0 }), 1);
     assert_eq!(pair.client.counters().acknowledged, 100);
 }
 
