@@ -210,7 +210,9 @@ fn a_refusal_is_written_and_then_the_stream_is_finished() {
     let asked = client.output().to_vec();
     feed(&mut server, &asked, usize::MAX, false);
     let wait = Duration::from_secs(7);
-    server.refuse(epoch(), &Answer::unavailable(wait).with_code(11)).unwrap();
+    let start = epoch();
+    server.refuse(start, &Answer::unavailable(wait).with_code(11)).unwrap();
+    assert_eq!(server.poll_timeout(), Some(start + 3_000 * MS));
     assert_eq!(server.refuse(epoch(), &Answer::not_found()), Err(WrongStage));
     assert!(matches!(ended(&mut server), LinkEnd::Request { status: 503, fault: RequestFault::Denied }));
     assert!(!server.wants_finish());
@@ -256,6 +258,7 @@ fn output_is_taken_in_parts_and_its_room_given_back() {
     assert!(client.output.capacity() <= IDLE_OUTPUT);
     client.send(&[b"small"]).unwrap();
     client.advance_output(client.output().len());
+    assert!(client.held() > 0, "little room is kept");
     client.release();
     assert_eq!(client.held(), 0);
 }
