@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::flow::{Direction, Flow, Inbound};
+use super::flow::{Direction, Flow, Inbound, PlaceState};
 use super::queue::{FlowSpec, Lane, Slot};
 use super::{Role, Session};
 use crate::access::{Limiter, Rates};
@@ -133,6 +133,13 @@ impl Session {
     /// Whether this side opened the flow, so that what its inbox holds goes to its source.
     pub fn opened_here(&self, flow: FlowId) -> bool {
         self.flows.get(flow).is_some_and(|flow| flow.ours)
+    }
+
+    /// Whether a flow of the remote sends there, so that what comes from there may be an answer.
+    pub fn sends_to(&self, flow: FlowId, from: SocketAddr) -> bool {
+        let same = |at: SocketAddr| at.ip().to_canonical() == from.ip().to_canonical() && at.port() == from.port();
+        let places = self.flows.get(flow).map_or(&[][..], |flow| &flow.places);
+        places.iter().any(|place| matches!(place.state, PlaceState::At(at) if same(at)))
     }
 
     /// The first `count` datagrams of a flow's inbox reached their socket.

@@ -221,7 +221,8 @@ fn a_refusal_is_written_and_then_the_stream_is_finished() {
     server.advance_output(answer.len());
     assert!(server.wants_finish() && !server.is_finished());
     let seen = feed(&mut client, &answer, usize::MAX, false);
-    let refusal = Refusal { status: 503, kind: RefusalKind::Transient, retry_after: Some(wait), code: Some(11), server: None };
+    let refusal =
+        Refusal { status: 503, kind: RefusalKind::Transient, retry_after: Some(wait), code: Some(11), server: None };
     assert_eq!(seen.end(), Some(&LinkEnd::Refused(refusal)));
     assert!(client.wants_finish());
 }

@@ -173,8 +173,13 @@ fn an_answer_of_ours_is_read_as_it_was_meant() {
 
     let text = String::from_utf8(output.to_vec()).unwrap();
     assert!(text.ends_with("\r\nContent-Type: text/plain\r\n\r\nlater"), "{text}");
-    let expected =
-        Refusal { status: 503, kind: RefusalKind::Transient, retry_after: Some(Duration::from_secs(2)), code: Some(7), server: None };
+    let expected = Refusal {
+        status: 503,
+        kind: RefusalKind::Transient,
+        retry_after: Some(Duration::from_secs(2)),
+        code: Some(7),
+        server: None,
+    };
     assert_eq!(refusal(&text), expected);
 }
 
