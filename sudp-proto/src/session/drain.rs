@@ -10,13 +10,13 @@ use crate::wire::{Code, Frame, GoAway, GoAwayReason};
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
     /// Why, once either side has asked for it.
-    reason: Option<GoAwayReason>,
+    pub(crate) reason: Option<GoAwayReason>,
     /// How long the remote asked not to be dialled.
-    after: Duration,
+    pub(crate) after: Duration,
     /// We asked.
-    ours: bool,
-    settled_here: bool,
-    settled_there: bool,
+    pub(crate) ours: bool,
+    pub(crate) settled_here: bool,
+    pub(crate) settled_there: bool,
 }
 
 impl Drain {

@@ -131,7 +131,7 @@ pub(crate) struct Links {
     pub(crate) dialling: BTreeSet<Ordinal>,
     pub(crate) ordinals: Ordinals,
     /// Where the next copy goes, in rotation.
-    rotation: usize,
+    pub(crate) rotation: usize,
 }
 
 impl Links {

@@ -15,6 +15,7 @@ mod drain;
 mod ending;
 mod flow;
 mod flows;
+mod freeze;
 mod hello;
 mod input;
 mod links;
@@ -44,6 +45,7 @@ use crate::wire::{Code, Control, FlowId, Ordinal, Parameters, SessionId, TunnelI
 pub use activity::Deadline;
 pub use datagrams::SendError;
 pub use flow::{Books, Inbound, Treatment};
+pub use freeze::ThawError;
 pub use hello::{AttachError, Identity};
 pub use output::Message;
 pub use tunnels::{InDoubt, Tunnel, TunnelError, Way};

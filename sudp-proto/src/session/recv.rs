@@ -113,7 +113,7 @@ impl Owed {
 /// exceeds it was waiting.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lateness {
-    buckets: Option<(Instant, u32, u32)>,
+    pub(crate) buckets: Option<(Instant, u32, u32)>,
 }
 
 impl Lateness {

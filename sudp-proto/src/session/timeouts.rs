@@ -60,6 +60,9 @@ impl Session {
     /// This process did not run for a while: what it did not hear is not the links' fault, and what it
     /// did not say may have cost them. Every link is asked again.
     pub fn handle_pause(&mut self, now: Instant) {
+        if self.closed() {
+            return;
+        }
         for link in &mut self.links.live {
             link.progress = now;
             link.heard = now;
@@ -158,7 +161,7 @@ impl Session {
         }
     }
 
-    fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         let mut lost = Vec::new();
         self.queues.expire(now, &mut |dropped| lost.push(dropped));
         for dropped in lost {

@@ -76,6 +76,9 @@ pub enum TunnelError {
     /// Flows of this class cannot be opened.
     #[error("class is {0:?}; allowed are reliable and realtime")]
     Class(Class),
+    /// The session is over.
+    #[error("the session is closed")]
+    Closed,
     /// Too many tunnels.
     #[error("{limit} tunnels exist, and no more are allowed")]
     Full {
@@ -88,9 +91,9 @@ pub enum TunnelError {
 #[derive(Debug, Default)]
 pub(crate) struct Tunnels {
     /// Those of a client.
-    configured: BTreeMap<TunnelId, Tunnel>,
+    pub(crate) configured: BTreeMap<TunnelId, Tunnel>,
     /// Those a server listens for.
-    bound: BTreeMap<TunnelId, Bind>,
+    pub(crate) bound: BTreeMap<TunnelId, Bind>,
 }
 
 impl Tunnels {
@@ -123,10 +126,6 @@ impl Tunnels {
     pub(crate) fn bound(&self) -> impl Iterator<Item = &Bind> {
         self.bound.values()
     }
-
-    pub(crate) fn thaw_bound(&mut self, bind: Bind) {
-        self.bound.insert(bind.tunnel, bind);
-    }
 }
 
 impl Session {
@@ -134,6 +133,9 @@ impl Session {
     pub fn add_tunnel(&mut self, id: TunnelId, tunnel: Tunnel) -> Result<(), TunnelError> {
         let Treatment { class, copies, .. } = tunnel.treatment;
         let limit = self.limits.tunnels;
+        if self.closed() {
+            return Err(TunnelError::Closed);
+        }
         if self.tunnels.configured.contains_key(&id) {
             return Err(TunnelError::Exists(id));
         }

@@ -1,0 +1,202 @@
+//! What a session does in good days and bad ones.
+
+use std::sync::Arc;
+
+use super::pair::{Fate, Pair, TUNNEL, source};
+use crate::access::{Grant, Own};
+use crate::config::Limits;
+use crate::event::{Event, LinkLoss};
+use crate::session::{Access, Phase, Role, SendError, Treatment};
+use crate::testing::{ms, secs};
+use crate::wire::{Class, Code};
+
+#[test]
+fn a_datagram_and_its_answer_need_no_round_trip_to_open_the_flow() {
+    let mut pair = Pair::new();
+    pair.echo = true;
+    pair.connect();
+    pair.send(4_000, b"question");
+    pair.run(ms(49));
+    assert_eq!((pair.served.len(), pair.answered.len()), (1, 0));
+    pair.run(ms(2));
+    assert_eq!(pair.answered[0].1, "question");
+}
+
+#[test]
+fn what_waited_for_the_first_link_is_sent_on_it() {
+    let mut pair = Pair::new();
+    for number in 0..50_u32 {
+        pair.client.handle_datagram(pair.now, TUNNEL, source(4_000), &number.to_be_bytes()).unwrap();
+    }
+    pair.connect();
+    pair.run(secs(1));
+    assert_eq!(Pair::numbers(&pair.served), (0..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_cut_link_loses_and_doubles_nothing() {
+    let mut pair = Pair::new();
+    let mut link = pair.connect();
+    for number in 0..400_u32 {
+        pair.send(4_000, &number.to_be_bytes());
+        pair.run(ms(3));
+        if number % 80 == 41 {
+            pair.cut(link);
+            pair.run(ms(200));
+            link = pair.connect();
+        }
+    }
+    pair.run(secs(2));
+    let mut got = Pair::numbers(&pair.served);
+    got.sort_unstable();
+    assert_eq!(got, (0..400).collect::<Vec<_>>());
+    assert_eq!(pair.client.counters().acknowledged, 400);
+    assert!(pair.client.counters().batches_resent > 0);
+    assert_eq!(pair.client.links.ended.len() + pair.server.links.ended.len(), 0, "ended links are forgotten");
+}
+
+#[test]
+fn a_hanging_link_is_suspected_and_passed_by() {
+    let mut pair = Pair::new();
+    let link = pair.connect();
+    pair.send(4_000, &0_u32.to_be_bytes());
+    pair.run(secs(1));
+    pair.path(link).fate = Fate::Hanging;
+    pair.send(4_000, &1_u32.to_be_bytes());
+    pair.run(secs(3));
+    assert_eq!(pair.count(|event| *event == Event::LinkSuspect { ordinal: link }), 1);
+    pair.connect();
+    pair.run(ms(100));
+    assert_eq!(Pair::numbers(&pair.served), [0, 1]);
+    pair.run(secs(40));
+    assert_eq!(pair.client.links().count(), 1, "the hanging link is given up");
+    assert_eq!(pair.client.links.ended.len() + pair.server.links.ended.len(), 0);
+}
+
+#[test]
+fn a_path_that_dies_while_only_the_server_sends_is_suspected_within_three_seconds() {
+    let mut pair = Pair::new();
+    let link = pair.connect();
+    pair.send(4_000, b"hello");
+    pair.run(secs(20));
+    let flow = pair.server.flows().next().unwrap();
+    for _ in 0..20 {
+        pair.server.handle_answer(pair.now, flow, source(9), b"stream").unwrap();
+        pair.drain();
+        pair.run(ms(100));
+    }
+    pair.path(link).fate = Fate::Hanging;
+    let died = pair.now;
+    while pair.count(|event| *event == Event::LinkSuspect { ordinal: link }) == 0 && pair.now < died + secs(5) {
+        pair.server.handle_answer(pair.now, flow, source(9), b"stream").unwrap();
+        pair.drain();
+        pair.run(ms(50));
+    }
+    let client =
+        |(role, event): &(Role, Event)| *role == Role::Client && *event == Event::LinkSuspect { ordinal: link };
+    pair.run(died + secs(3) - pair.now);
+    assert!(pair.events.iter().any(client));
+}
+
+#[test]
+fn copies_travel_on_two_links_and_the_first_wins() {
+    let treatment = Treatment { class: Class::Realtime, copies: 2, ..Treatment::default() };
+    let mut pair = Pair::with(treatment, Limits { links: 2, ..Limits::default() });
+    let (first, _) = (pair.connect(), pair.connect());
+    pair.run(secs(1));
+    pair.path(first).fate = Fate::Hanging;
+    for number in 0..20_u32 {
+        pair.send(4_000, &number.to_be_bytes());
+        pair.run(ms(20));
+    }
+    pair.run(ms(10));
+    assert_eq!(Pair::numbers(&pair.served), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn stale_realtime_datagrams_are_not_replayed_and_every_one_is_accounted_for() {
+    let treatment = Treatment { class: Class::Realtime, ..Treatment::default() };
+    let mut pair = Pair::with(treatment, Limits::default());
+    let link = pair.connect();
+    pair.send(4_000, &0_u32.to_be_bytes());
+    pair.run(secs(1));
+    pair.path(link).fate = Fate::Hanging;
+    for number in 1..20_u32 {
+        pair.send(4_000, &number.to_be_bytes());
+        pair.run(ms(20));
+    }
+    pair.cut(link);
+    pair.run(secs(1));
+    pair.connect();
+    pair.run(secs(2));
+    assert_eq!(Pair::numbers(&pair.served), [0]);
+    let counters = pair.client.counters();
+    assert_eq!(counters.accepted, counters.acknowledged + counters.dropped_out.total());
+}
+
+#[test]
+fn an_idle_flow_is_closed_and_forgotten_at_both_ends() {
+    let mut pair = Pair::new();
+    pair.echo = true;
+    pair.connect();
+    pair.send(4_000, b"one shot");
+    pair.run(secs(29));
+    assert_eq!((pair.client.flows().count(), pair.server.flows().count()), (1, 1));
+    pair.run(secs(3));
+    assert_eq!((pair.client.flows().count(), pair.server.flows().count()), (0, 0));
+    assert_eq!(pair.count(|event| matches!(event, Event::BooksDiffer { .. })), 0);
+}
+
+#[test]
+fn a_refused_destination_closes_the_flow_and_is_remembered() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.server.regrant(
+        pair.now,
+        Access { grant: Grant::new(crate::access::Rules::default()), own: Arc::new(Own::default()) },
+    );
+    pair.send(4_000, b"denied");
+    pair.run(ms(200));
+    assert_eq!(pair.served.len(), 0);
+    assert_eq!((pair.client.flows().count(), pair.server.flows().count()), (0, 0));
+    let again = pair.client.handle_datagram(pair.now, TUNNEL, source(4_000), b"again");
+    assert_eq!(again, Err(SendError::Refused));
+}
+
+#[test]
+fn a_drain_settles_everything_before_it_closes() {
+    let mut pair = Pair::new();
+    pair.connect();
+    for number in 0..100_u32 {
+        pair.send(4_000, &number.to_be_bytes());
+    }
+    pair.server.drain(pair.now, crate::wire::GoAwayReason::Shutdown, secs(1));
+    pair.drain();
+    pair.run(secs(2));
+    assert_eq!(pair.served.len(), 100);
+    assert_eq!(pair.server.phase(), Phase::Closed(Code::GoingAway));
+    assert_eq!(pair.count(|event| *event == Event::Lost { code: Code::GoingAway, in_doubt: 0 }), 1);
+    assert_eq!(pair.client.counters().acknowledged, 100);
+}
+
+#[test]
+fn a_lost_session_moves_what_was_never_sent_and_counts_what_is_in_doubt() {
+    let mut pair = Pair::new();
+    let link = pair.connect();
+    pair.send(4_000, &0_u32.to_be_bytes());
+    pair.run(secs(1));
+    pair.path(link).fate = Fate::Hanging;
+    pair.send(4_000, &1_u32.to_be_bytes());
+    pair.client.detach(pair.now, link, LinkLoss::Ended);
+    pair.client.handle_datagram(pair.now, TUNNEL, source(4_000), &2_u32.to_be_bytes()).unwrap();
+    pair.client.lose(pair.now, Code::UnknownSession);
+    let fresh = Pair::new();
+    pair.server = fresh.server;
+    pair.links.clear();
+    pair.drain();
+    pair.connect();
+    pair.run(secs(2));
+    assert_eq!(Pair::numbers(&pair.served), [0, 2]);
+    assert_eq!(pair.client.counters().in_doubt, 1);
+    assert_eq!(pair.count(|event| matches!(event, Event::Lost { in_doubt: 1, .. })), 1);
+}
