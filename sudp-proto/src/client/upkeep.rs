@@ -33,8 +33,9 @@ impl Upkeep {
         let states = states(session);
         let sound = states.iter().filter(|(_, state)| state.suspect.is_none() && !self.aged(state)).count();
         let resting = self.replaced.is_some_and(|at| self.now < at + REST);
-        let most = if resting { self.wanted } else { self.wanted + 1 };
-        self.wanted.saturating_sub(sound).min(most.saturating_sub(states.len()))
+        let wanted = self.wanted.min(session.links_allowed());
+        let most = if resting { wanted } else { wanted + 1 };
+        wanted.saturating_sub(sound).min(most.saturating_sub(states.len()))
     }
 
     /// A dial became one of so many links.

@@ -135,6 +135,9 @@ impl Session {
             }
             self.links.ordinals.burn(ordinal);
             self.links.ended.insert(ordinal, Ended::unused());
+            if self.links.ended.len() > ENDED {
+                return self.fail(now, Code::Limit);
+            }
         }
         let news = match down.count {
             Some(count) => self.final_count(now, ordinal, count),
@@ -158,13 +161,11 @@ impl Session {
         self.links.forget(ordinal);
     }
 
-    /// The remote has forgotten a link, so it knew our count: and it had told us its own before.
+    /// The remote knows nothing of a link. Had it forgotten it, it would have told us its count before
+    /// that; so either we know it, or the link was never one there.
     fn forgotten_there(&mut self, now: Instant, ordinal: Ordinal) -> Option<bool> {
         match self.links.ended.get(&ordinal) {
-            Some(ended) if ended.theirs.is_none() => {
-                self.fail(now, Code::Count);
-                None
-            }
+            Some(ended) if ended.theirs.is_none() => self.final_count(now, ordinal, 0),
             Some(_) | None => Some(false),
         }
     }
@@ -269,5 +270,7 @@ impl Session {
     }
 }
 
+/// Ended links of which something is not settled yet; a remote that never settles is no friend.
+const ENDED: usize = 1_024;
 /// Messages are not cut into smaller frames than this.
 const SMALLEST_FRAME: usize = 1_024;

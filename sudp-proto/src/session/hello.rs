@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::links::{Ended, Live};
+use super::links::{Ended, LANES, Live};
 use super::{Phase, Role, Session};
 use crate::event::{Event, LinkLoss};
 use crate::wire::{
@@ -115,7 +115,7 @@ impl Session {
         }
         let alive = hello.attach.as_ref().map_or(&[][..], |attach| &attach.alive);
         let staying = self.links.live.iter().filter(|link| link.ordinal > ordinal || alive.contains(&link.ordinal));
-        if staying.count() >= self.limits.live_links {
+        if staying.count() >= self.limits.live_links.min(LANES) {
             return Err(Code::Full);
         }
         self.remote = hello.parameters;
@@ -148,10 +148,18 @@ impl Session {
         Parameters {
             message: self.limits.message as u64,
             flows: self.limits.flows as u64,
-            links: self.limits.links as u64,
+            links: match self.role {
+                Role::Client => self.limits.links as u64,
+                Role::Server => self.limits.live_links.min(MOST_LINKS) as u64,
+            },
             ack_delay: self.limits.ack_delay,
             resume: self.limits.resume,
         }
+    }
+
+    /// How many links there may be at a time: what this side wants, and the other allows.
+    pub fn links_allowed(&self) -> usize {
+        self.limits.links.min(usize::try_from(self.remote.links).unwrap_or(usize::MAX))
     }
 
     /// The bytes of a welcome, to be sent as a message of its own before anything else on the link.
@@ -248,3 +256,6 @@ impl Session {
         }
     }
 }
+
+/// Links a session is meant to have; a server takes a few more while dials are being replaced.
+const MOST_LINKS: usize = 8;

@@ -159,7 +159,7 @@ impl Links {
 
     /// The lowest lane that no live link has.
     pub(crate) fn free_lane(&self) -> Option<Lane> {
-        (0..LANES).map(Lane::of).find(|lane| self.live.iter().all(|link| link.lane != *lane))
+        (0..LANES).filter_map(|lane| u8::try_from(lane).ok()).map(Lane::of).find(|lane| self.live.iter().all(|link| link.lane != *lane))
     }
 
     /// Whether a live, unsuspected link holds what `carriers` carried.
@@ -262,7 +262,7 @@ impl Ordinals {
 }
 
 /// Live links of a session at the most: eight, and three dials that have not lost yet.
-const LANES: u8 = 11;
+pub(crate) const LANES: usize = 11;
 /// What a link costs before a round trip was measured: neither best nor worst.
 const UNMEASURED: std::time::Duration = std::time::Duration::from_millis(100);
 

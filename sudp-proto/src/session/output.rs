@@ -8,7 +8,7 @@ use super::links::{Live, Sent};
 use super::queue::{Draft, Dropped, Kind, Lane, Moment};
 use super::recv::clock_at;
 use super::send::{Batch, Share};
-use super::{Phase, Session};
+use super::Session;
 use crate::event::Event;
 use crate::stats::DropReason;
 use crate::wire::{Ack, Class, Code, Control, Frame, Number, Ordinal};
@@ -244,7 +244,7 @@ impl Session {
         if !self.controls.is_empty() {
             return Some(self.cut_controls(now));
         }
-        if self.drain.holds_data() || self.phase == Phase::Provisional && self.role == super::Role::Client {
+        if self.drain.holds_data() {
             return None;
         }
         let link = self.links.live.get(index)?;
