@@ -395,8 +395,8 @@ impl Role {
     /// Whether a flow's id is one that the other half may draw.
     pub(crate) fn remote_may_open(self, flow: FlowId) -> bool {
         match self {
-            Self::Client => flow.0 % 2 == 0,
-            Self::Server => flow.0 % 2 == 1,
+            Self::Client => flow.0.is_multiple_of(2),
+            Self::Server => !flow.0.is_multiple_of(2),
         }
     }
 }

@@ -104,7 +104,6 @@ pub struct Session {
     frame_limit: Option<usize>,
     memory: Lease,
     limiter: Limiter,
-    rng: Rng,
     events: VecDeque<Event>,
     needs: VecDeque<Need>,
     /// Why the session was lost, until someone asks.
@@ -248,7 +247,6 @@ impl Session {
             frame_limit: None,
             memory: pool.lease(),
             limiter: Limiter::new(rates),
-            rng,
             events: VecDeque::new(),
             needs: VecDeque::new(),
             lost: None,

@@ -312,6 +312,7 @@ impl Queues {
     }
 
     /// Datagrams queued.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.datagrams
     }
@@ -322,6 +323,7 @@ impl Queues {
     }
 
     /// Bytes queued, as counted against the cap.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -337,6 +339,7 @@ impl Queues {
     }
 
     /// Bytes a flow has queued, as counted against the cap.
+    #[cfg(test)]
     pub(crate) fn flow_bytes(&self, slot: Slot) -> usize {
         self.flows.get(slot).map_or(0, |flow| flow.backlog.bytes)
     }

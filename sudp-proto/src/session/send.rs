@@ -56,10 +56,6 @@ impl Batch {
     pub(crate) fn unwanted(&self, now: Instant) -> bool {
         self.poisoned() || self.stale.is_some_and(|stale| stale <= now)
     }
-
-    pub(crate) fn datagrams(&self) -> u64 {
-        self.shares.iter().map(|share| u64::from(share.datagrams)).sum()
-    }
 }
 
 /// The batches of a session that are not resolved yet.

@@ -3,12 +3,12 @@
 //! The first byte of the data chooses how the rest is cut. Every input is also passed whole, and both
 //! ways must come to the same; what a link holds and writes is bounded by what it was given.
 
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use sudp_proto::Seed;
 use sudp_proto::link::{Answer, ClientUpgrade, Link, LinkEvent, LinkLimits, Scheme, ServerExpect, Subprotocol};
+
+use crate::clock::epoch;
 
 /// A server reads a request, and what follows it.
 pub fn upgrade_server(data: &[u8]) {
@@ -145,12 +145,6 @@ fn open() -> (Link, Link) {
 fn pass(from: &mut Link, to: &mut Link) {
     to.handle_input(epoch(), &mut BytesMut::from(from.output()));
     from.advance_output(from.output().len());
-}
-
-/// One instant for the whole process, a day late, so that nothing before it is missing.
-fn epoch() -> Instant {
-    static EPOCH: OnceLock<Instant> = OnceLock::new();
-    *EPOCH.get_or_init(|| Instant::now() + Duration::from_secs(86_400))
 }
 
 #[cfg(test)]
