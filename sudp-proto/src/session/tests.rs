@@ -2,5 +2,6 @@
 
 mod attach;
 mod freeze;
+mod hostile;
 mod pair;
 mod stories;

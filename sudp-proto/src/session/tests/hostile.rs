@@ -1,0 +1,469 @@
+//! What a remote may say that no remote of ours would, and what becomes of it.
+//!
+//! The numbers in the names are those of the list of bad input. After each, both laws of accounting
+//! hold for every flow: the pair checks them whenever it is drained.
+
+use bytes::Bytes;
+
+use super::pair::{Pair, TUNNEL, source};
+use crate::config::Limits;
+use crate::event::{Event, LinkLoss};
+use crate::rng::{Rng, Seed};
+use crate::session::{Phase, Role, Treatment};
+use crate::stats::DropReason;
+use crate::testing::{ms, secs};
+use crate::wire::{
+    Ack, Address, BatchHead, Bind, Bound, Class, Close, Closed, Code, Control, FlowClose, FlowId, Frame, GoAway,
+    GoAwayReason, LinkDown, Number, Open, Ordinal, Refuse, Totals, TunnelId, batch, varint,
+};
+
+/// What came of a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Outcome {
+    Lives,
+    LinkEnds(Code),
+    SessionEnds(Code),
+}
+
+use Outcome::{LinkEnds, Lives, SessionEnds};
+
+/// A session in use: one datagram went up on flow 1 and came back, and everything is acknowledged.
+fn used(limits: Limits) -> (Pair, Ordinal) {
+    let mut pair = Pair::with(Treatment::default(), limits);
+    pair.echo = true;
+    let link = pair.connect();
+    pair.send(4_000, b"question");
+    pair.run(secs(1));
+    pair.events.clear();
+    (pair, link)
+}
+
+/// What `frames` do to a half in a session in use.
+fn attack(role: Role, frames: &[Frame]) -> Outcome {
+    let (mut pair, link) = used(Limits::default());
+    pair.inject(role, link, frames);
+    outcome(&pair, role)
+}
+
+fn outcome(pair: &Pair, role: Role) -> Outcome {
+    let events = pair.events.iter().filter(|(half, _)| *half == role).map(|(_, event)| event);
+    let mut outcome = Lives;
+    for event in events {
+        match event {
+            Event::LinkEnded { why: LinkLoss::Violation(code), .. } => outcome = LinkEnds(*code),
+            Event::Closed { code, .. } | Event::Lost { code, .. } => return SessionEnds(*code),
+            _ => {}
+        }
+    }
+    outcome
+}
+
+fn records(number: u64, class: Class, body: Vec<u8>) -> Frame {
+    let clock = (class == Class::Realtime).then_some(0);
+    Frame::Batch(BatchHead { number: Number(number), class, clock }, body.into())
+}
+
+fn data(number: u64, flow: u64) -> Frame {
+    let mut body = Vec::new();
+    batch::emit_record(&mut body, FlowId(flow), None, None, b"data");
+    records(number, Class::Reliable, body)
+}
+
+fn controls(number: u64, controls: &[Control]) -> Frame {
+    let mut body = Vec::new();
+    for control in controls {
+        control.emit_record(&mut body);
+    }
+    records(number, Class::Control, body)
+}
+
+fn open(flow: u64) -> Control {
+    Control::Open(Box::new(Open { destination: Some(Address::from(source(9))), ..Open::new(FlowId(flow), TUNNEL) }))
+}
+
+fn down(ordinal: u64, count: Option<u64>, known: bool) -> Frame {
+    Frame::LinkDown(LinkDown { ordinal: Ordinal(ordinal), count, known })
+}
+
+fn ack(count: u64) -> Frame {
+    Frame::Ack(Ack { count, delay: ms(0) })
+}
+
+#[test]
+fn d1_10_an_acknowledgement_beyond_what_was_sent_or_below_the_last_ends_the_link() {
+    for role in [Role::Client, Role::Server] {
+        let (pair, link) = used(Limits::default());
+        let half = if role == Role::Client { &pair.client } else { &pair.server };
+        let sent = half.links.get(link).unwrap().sent_count;
+        let rows = [(sent, Lives), (sent + 1, LinkEnds(Code::Count)), (0, LinkEnds(Code::Count))];
+        for (count, expected) in rows.into_iter().chain([(varint::MAX, LinkEnds(Code::Count))]) {
+            assert_eq!(attack(role, &[ack(count)]), expected, "{role:?} acknowledges {count} of {sent}");
+        }
+    }
+    let late = Frame::Ack(Ack { count: 1, delay: secs(100_000) });
+    assert_eq!(attack(Role::Client, &[late]), Lives);
+}
+
+#[test]
+fn d1_10_a_million_acknowledgements_that_say_nothing_new_change_nothing() {
+    let (mut pair, link) = used(Limits::default());
+    let sent = pair.client.links.get(link).unwrap().sent_count;
+    let mut one = Vec::new();
+    ack(sent).emit(&mut one);
+    pair.client.handle_message(pair.now, link, one.repeat(1_000_000).into());
+    pair.drain();
+    assert_eq!(outcome(&pair, Role::Client), Lives);
+    assert_eq!(pair.client.counters().acknowledged, 1);
+}
+
+#[test]
+fn d1_10_an_acknowledgement_on_a_fenced_link_is_ignored() {
+    let (mut pair, link) = used(Limits::default());
+    pair.client.detach(pair.now, link, LinkLoss::Ended);
+    pair.inject(Role::Client, link, &[ack(1_000)]);
+    assert_eq!(outcome(&pair, Role::Client), Lives);
+}
+
+#[test]
+fn d1_10_a_final_count_that_cannot_be_true_ends_the_session() {
+    let count = SessionEnds(Code::Count);
+    for (what, frames, expected) in [
+        ("beyond what was sent", vec![down(1, Some(100), false)], count),
+        ("below an acknowledgement", vec![down(1, Some(0), false)], count),
+        ("of a link that never was", vec![down(9, Some(1), false)], count),
+        ("the largest", vec![down(9, Some(varint::MAX), true)], count),
+        ("nothing, of a link that never was", vec![down(9, Some(0), false)], Lives),
+        ("nothing, twice", vec![down(9, Some(0), false), down(9, Some(0), false)], Lives),
+        ("nothing, then something", vec![down(9, Some(0), false), down(9, Some(1), false)], count),
+        ("none, of a link that never was", vec![down(9, None, true)], Lives),
+        ("none, of the link itself", vec![down(1, None, true)], Lives),
+        ("of the largest ordinal", vec![down(varint::MAX, Some(0), false)], Lives),
+    ] {
+        assert_eq!(attack(Role::Server, &frames), expected, "{what}");
+    }
+    assert_eq!(attack(Role::Client, &[down(9, Some(0), false)]), count, "only the client draws ordinals");
+}
+
+#[test]
+fn d1_10_a_link_down_for_the_link_it_comes_on_fences_it_and_is_told_elsewhere() {
+    let (mut pair, first) = used(Limits { links: 2, ..Limits::default() });
+    let sent = pair.server.links.get(first).unwrap().sent_count;
+    pair.connect();
+    pair.run(secs(1));
+    pair.inject(Role::Server, first, &[down(first.0, Some(sent), false), data(100, 1)]);
+    assert_eq!(pair.server.links().count(), 1);
+    assert_eq!(pair.served.len(), 1, "what stands behind it is not taken");
+    pair.run(secs(1));
+    assert_eq!((pair.client.links().count(), pair.client.links.ended.len(), pair.server.links.ended.len()), (1, 0, 0));
+}
+
+#[test]
+fn d1_10_a_second_final_count_that_differs_ends_the_session() {
+    let (mut pair, first) = used(Limits { links: 2, ..Limits::default() });
+    let second = pair.connect();
+    pair.run(secs(1));
+    let flow = pair.server.flows().next().unwrap();
+    pair.server.handle_answer(pair.now, flow, source(9), b"one more").unwrap();
+    let first_sent = pair.server.links.get(first).unwrap().sent_count;
+    while pair.server.poll_message(pair.now, first, 65_536).is_some() {}
+    let sent = pair.server.links.get(first).unwrap().sent_count;
+    pair.server.detach(pair.now, first, LinkLoss::Ended);
+    pair.inject(Role::Server, second, &[down(first.0, Some(sent), false)]);
+    assert_eq!(outcome(&pair, Role::Server), Lives);
+    assert_eq!(sent, first_sent + 1);
+    pair.inject(Role::Server, second, &[down(first.0, Some(first_sent), false)]);
+    assert_eq!(outcome(&pair, Role::Server), SessionEnds(Code::Count));
+}
+
+#[test]
+fn d1_9_batch_numbers_are_taken_once_each_whatever_their_order() {
+    let top = varint::MAX;
+    for (what, numbers, taken) in [
+        ("twice", vec![100, 100], 1),
+        ("decreasing", vec![103, 102, 101], 3),
+        ("a gap of 8191", vec![100, 100 + 8_191, 100, 101], 3),
+        ("a gap of 8192", vec![100, 100 + 8_192, 100, 101], 3),
+        ("a gap of 8193", vec![100, 100 + 8_193, 101, 102], 3),
+        ("the largest", vec![top, top, top - 8_191, top - 8_192, 100], 2),
+    ] {
+        let (mut pair, link) = used(Limits::default());
+        let frames: Vec<_> = numbers.iter().map(|number| data(*number, 1)).collect();
+        pair.inject(Role::Server, link, &frames);
+        let counters = pair.server.counters();
+        assert_eq!(counters.delivered, 1 + taken, "{what}");
+        assert_eq!(counters.duplicates, numbers.len() as u64 - taken, "{what}");
+        assert_eq!(outcome(&pair, Role::Server), Lives, "{what}");
+    }
+    assert_eq!(attack(Role::Server, &[data(0, 1)]), LinkEnds(Code::Malformed));
+}
+
+#[test]
+fn d1_9_data_for_a_flow_that_is_unknown_or_closed_is_dropped_counted_and_answered() {
+    let (mut pair, link) = used(Limits::default());
+    pair.inject(Role::Server, link, &[data(100, 77), data(101, 77), data(102, 4), data(103, varint::MAX)]);
+    let counters = pair.server.counters();
+    assert_eq!((counters.processed, counters.dropped_in[DropReason::Closed]), (5, 4));
+    assert_eq!(
+        pair.server.controls.len() + pair.server.unresolved.iter().count(),
+        1,
+        "each is answered once, together"
+    );
+    let close = FlowClose { flow: FlowId(1), code: Code::Done, totals: Totals::default() };
+    pair.inject(Role::Server, link, &[controls(104, &[Control::Close(close)]), data(105, 1)]);
+    assert_eq!(pair.server.counters().dropped_in[DropReason::Closed], 5);
+    assert_eq!(outcome(&pair, Role::Server), Lives);
+}
+
+#[test]
+fn d1_8_flows_that_may_not_be_opened_are_refused() {
+    let kind = |kind| Control::Open(Box::new(Open { kind, ..Open::new(FlowId(3), TUNNEL) }));
+    let reused = [controls(100, &[open(1)])];
+    for (what, role, frames, expected, flows) in [
+        ("wrong parity", Role::Server, vec![controls(100, &[open(2)])], LinkEnds(Code::Malformed), 1),
+        ("wrong parity", Role::Client, vec![controls(100, &[open(3)])], LinkEnds(Code::Malformed), 1),
+        ("the largest id", Role::Server, vec![controls(100, &[open(varint::MAX)])], Lives, 2),
+        ("an id in use", Role::Server, reused.to_vec(), Lives, 1),
+        ("an unknown kind", Role::Server, vec![controls(100, &[kind(1)])], Lives, 2),
+        ("an unknown kind", Role::Server, vec![controls(100, &[kind(varint::MAX)])], Lives, 2),
+        ("no destination", Role::Server, vec![controls(100, &[kind(0)])], Lives, 2),
+        ("a tunnel that is not reverse", Role::Client, vec![controls(100, &[open(2)])], Lives, 2),
+    ] {
+        let (mut pair, link) = used(Limits::default());
+        pair.inject(role, link, &frames);
+        assert_eq!(outcome(&pair, role), expected, "{what} at the {role:?}");
+        assert_eq!(pair.half(role).flows().count(), flows, "{what} at the {role:?}");
+    }
+}
+
+#[test]
+fn d1_8_flows_without_end_are_refused_and_then_end_the_session() {
+    let limits = Limits { flows: 4, ..Limits::default() };
+    let (mut pair, link) = used(limits);
+    let opens: Vec<_> = (0..7).map(|number| open(3 + 2 * number)).collect();
+    pair.inject(Role::Server, link, &[controls(100, &opens)]);
+    assert_eq!(outcome(&pair, Role::Server), Lives);
+    assert_eq!(pair.server.flows().count(), 8);
+    let stopped = pair.server.flows.iter().filter(|(_, flow)| flow.stopped).count();
+    assert_eq!(stopped, 4, "those beyond the limit");
+    pair.inject(Role::Server, link, &[controls(101, &[open(101)])]);
+    assert_eq!(outcome(&pair, Role::Server), SessionEnds(Code::Limit));
+}
+
+#[test]
+fn d1_12_closes_that_come_twice_or_for_nothing_are_ignored() {
+    let close = |flow| {
+        let totals = Totals { accepted: varint::MAX, acknowledged: varint::MAX, dropped: varint::MAX };
+        Control::Close(FlowClose { flow: FlowId(flow), code: Code::Other(varint::MAX), totals })
+    };
+    let closed = |flow| Control::Closed(Closed { flow: FlowId(flow), code: Code::Unknown });
+    for role in [Role::Client, Role::Server] {
+        for list in [
+            vec![close(1), close(1)],
+            vec![closed(1), closed(1), close(1), closed(1)],
+            vec![close(1), closed(1)],
+            vec![close(77), closed(77), close(4), closed(4)],
+        ] {
+            let (mut pair, link) = used(Limits::default());
+            pair.inject(role, link, &[controls(100, &list)]);
+            assert_eq!(outcome(&pair, role), Lives, "{role:?}: {list:?}");
+            pair.run(secs(1));
+        }
+    }
+}
+
+#[test]
+fn d1_12_a_session_is_closed_once_whatever_the_code() {
+    let close = |code| Frame::Close(Close { code, reason: "so".into() });
+    for code in [Code::Done, Code::Evicted, Code::Other(varint::MAX)] {
+        for role in [Role::Client, Role::Server] {
+            let (mut pair, link) = used(Limits::default());
+            pair.inject(role, link, &[close(code), close(Code::Full), data(100, 1)]);
+            pair.inject(role, link, &[close(Code::Full), data(101, 1)]);
+            assert_eq!(outcome(&pair, role), SessionEnds(code));
+            let ends = |event: &Event| matches!(event, Event::Closed { .. } | Event::Lost { .. });
+            assert_eq!(pair.events.iter().filter(|(half, event)| *half == role && ends(event)).count(), 1);
+            assert_eq!(pair.served.len(), 1, "nothing behind it is taken");
+        }
+    }
+}
+
+#[test]
+fn d1_11_a_flood_of_pings_is_answered_once_and_pongs_nobody_asked_for_prove_nothing() {
+    let (mut pair, link) = used(Limits::default());
+    let mut message = Vec::new();
+    for number in 0..100_000 {
+        Frame::Ping(number).emit(&mut message);
+        Frame::Pong(number).emit(&mut message);
+    }
+    let progress = pair.server.links.get(link).unwrap().progress;
+    pair.server.handle_message(pair.now + secs(1), link, message.into());
+    let link = pair.server.links.get(link).unwrap();
+    assert_eq!(link.frames, [Frame::Pong(99_999)]);
+    assert_eq!(link.progress, progress);
+}
+
+#[test]
+fn d1_14_a_flood_of_go_aways_costs_no_memory_beyond_the_events() {
+    let (mut pair, link) = used(Limits::default());
+    let mut message = Vec::new();
+    for number in 0..10_000 {
+        let reason = GoAwayReason::from_u64(number);
+        Frame::GoAway(GoAway { reason, after: secs(1_000_000) }).emit(&mut message);
+    }
+    pair.client.handle_message(pair.now, link, message.into());
+    assert_eq!(pair.client.events.len(), 4_096);
+    assert_eq!(pair.client.counters().events_lost, 10_000 - 4_096);
+}
+
+#[test]
+fn d1_16_clocks_of_any_value_only_say_what_is_late() {
+    let (mut pair, link) = used(Limits::default());
+    for (number, clock) in [0, u32::MAX, 1 << 31, (1 << 31) - 1, 12, u32::MAX - 7].into_iter().enumerate() {
+        let mut body = Vec::new();
+        batch::emit_record(&mut body, FlowId(1), None, None, b"clock");
+        let head = BatchHead { number: Number(100 + number as u64), class: Class::Realtime, clock: Some(clock) };
+        pair.inject(Role::Server, link, &[Frame::Batch(head, body.into())]);
+    }
+    let counters = pair.server.counters();
+    assert_eq!(counters.processed, counters.delivered + counters.dropped_in.total());
+    assert_eq!((counters.processed, outcome(&pair, Role::Server)), (7, Lives));
+}
+
+#[test]
+fn d1_17_a_hundred_thousand_of_the_smallest_records_in_one_message_are_taken() {
+    let (mut pair, link) = used(Limits::default());
+    let mut body = Vec::new();
+    for _ in 0..100_000 {
+        batch::emit_record(&mut body, FlowId(1), None, None, b"");
+    }
+    pair.echo = false;
+    pair.inject(Role::Server, link, &[records(100, Class::Reliable, body)]);
+    assert_eq!((pair.server.counters().delivered, outcome(&pair, Role::Server)), (100_001, Lives));
+}
+
+#[test]
+fn d1_19_controls_that_are_the_other_sides_to_send_open_nothing() {
+    let (mut pair, link) = used(Limits::default());
+    let bind = Bind {
+        tunnel: TunnelId(5),
+        listen: source(80),
+        class: Class::Reliable,
+        copies: 1,
+        spread: false,
+        idle: secs(180),
+    };
+    pair.needs.clear();
+    pair.inject(Role::Client, link, &[controls(100, &[Control::Bind(bind), Control::Unbind(TUNNEL)])]);
+    let bound = Bound { tunnel: TunnelId(5), outcome: Ok(source(80)) };
+    pair.inject(Role::Server, link, &[controls(100, &[Control::Bound(bound), Control::Unbind(TUNNEL)])]);
+    assert_eq!((outcome(&pair, Role::Client), outcome(&pair, Role::Server)), (Lives, Lives));
+    assert_eq!(pair.needs, [], "nobody listens");
+    assert!(pair.client.tunnel(TUNNEL).is_some());
+}
+
+/// One of each.
+fn every_frame() -> Vec<Frame> {
+    vec![
+        ack(0),
+        Frame::Ask,
+        data(100, 1),
+        Frame::Close(Close { code: Code::Denied, reason: String::new() }),
+        Frame::GoAway(GoAway { reason: GoAwayReason::Rebalance, after: secs(1) }),
+        Frame::Hello(Bytes::from_static(b"hello")),
+        down(1, None, true),
+        Frame::Ping(1),
+        Frame::Pong(1),
+        Frame::Refuse(Refuse { code: Code::Full, retry_after: None }),
+        Frame::Settled,
+        Frame::Welcome(Bytes::from_static(b"welcome")),
+    ]
+}
+
+#[test]
+fn d1_2_every_frame_in_every_phase_has_its_outcome() {
+    for role in [Role::Client, Role::Server] {
+        for frame in every_frame() {
+            for phase in ["fresh", "provisional", "established", "draining", "closed"] {
+                let mut pair = Pair::new();
+                let now = pair.now + secs(1);
+                let link = if phase == "fresh" { Ordinal(1) } else { pair.connect() };
+                if phase == "established" || phase == "draining" {
+                    pair.run(secs(1));
+                }
+                if phase == "draining" {
+                    pair.half(role).drain(now, GoAwayReason::Drain, ms(0));
+                }
+                if phase == "closed" {
+                    pair.half(role).close(now, Code::Idle);
+                }
+                pair.events.clear();
+                pair.inject(role, link, &[frame.clone()]);
+                let ends = matches!(frame, Frame::Settled) && phase == "draining";
+                let expected = match &frame {
+                    _ if phase == "fresh" || phase == "closed" => None,
+                    Frame::Hello(_) | Frame::Refuse(_) | Frame::Welcome(_) => Some(LinkEnds(Code::Malformed)),
+                    Frame::Close(close) => Some(SessionEnds(close.code)),
+                    Frame::Settled if ends && role == Role::Client => Some(SessionEnds(Code::Done)),
+                    Frame::Settled if ends => Some(SessionEnds(Code::GoingAway)),
+                    _ => Some(Lives),
+                };
+                if let Some(expected) = expected {
+                    assert_eq!(outcome(&pair, role), expected, "{frame:?}, {role:?}, {phase}");
+                }
+                let still = matches!(pair.half(role).phase(), Phase::Fresh | Phase::Closed(Code::Idle));
+                assert!(expected.is_some() || still, "{frame:?}, {role:?}, {phase}");
+            }
+        }
+    }
+}
+
+#[test]
+fn d1_18_random_bytes_flipped_bits_and_spliced_messages_end_at_worst_a_link_or_the_session() {
+    let mut rng = Rng::new(&Seed::from(18));
+    let mut ended = 0;
+    for _ in 0..400 {
+        let (mut pair, link) = used(Limits::default());
+        let mut message = Vec::new();
+        for frame in [data(100, 1), controls(101, &[open(3), open(5)]), down(9, Some(0), false), ack(1), data(102, 3)] {
+            frame.emit(&mut message);
+        }
+        for _ in 0..=rng.below(3) {
+            let at = usize::try_from(rng.below(message.len() as u64)).unwrap();
+            let random = rng.array::<4>();
+            match rng.below(4) {
+                0 => message[at] ^= 1 << rng.below(8),
+                1 => message.truncate(at.max(1)),
+                2 => message.splice(at..at, random).for_each(drop),
+                _ => message.rotate_left(at),
+            }
+        }
+        let role = if rng.chance(1, 2) { Role::Client } else { Role::Server };
+        let now = pair.now;
+        pair.half(role).handle_message(now, link, message.into());
+        pair.drain();
+        pair.run(ms(100));
+        ended += usize::from(outcome(&pair, role) != Lives);
+    }
+    assert!((100..400).contains(&ended), "{ended} of 400");
+}
+
+fn message(frame: &Frame) -> Bytes {
+    let mut message = Vec::new();
+    frame.emit(&mut message);
+    message.into()
+}
+
+#[test]
+fn a_remote_that_never_acknowledges_holds_no_more_than_the_window_and_the_queue() {
+    let limits = Limits { queue: 128 << 10, unresolved: 128 << 10, ..Limits::default() };
+    let (mut pair, link) = used(limits);
+    let flow = pair.server.flows().next().unwrap();
+    for _ in 0..2_000 {
+        pair.server.handle_answer(pair.now, flow, source(9), &[7; 1_000]).unwrap();
+        while pair.server.poll_message(pair.now, link, 65_536).is_some() {}
+        assert!(pair.server.unresolved.bytes() <= (128 << 10) + 20_000 && pair.server.queues.bytes() <= 128 << 10);
+    }
+    pair.drain();
+    let books = pair.server.books(flow).unwrap();
+    assert!(books.dropped[DropReason::Full] > 1_500, "{books:?}");
+}
