@@ -164,7 +164,8 @@ impl Session {
                 Taken::Control(control) => self.handle_control(now, control),
                 Taken::Datagram(record) => self.take_datagram(now, late, record),
             }
-            if self.closed() {
+            // What ends the session ends the batch, even if a next session took its place.
+            if self.closed() || self.links.index(ordinal).is_none() {
                 return;
             }
         }

@@ -467,3 +467,13 @@ fn a_remote_that_never_acknowledges_holds_no_more_than_the_window_and_the_queue(
     let books = pair.server.books(flow).unwrap();
     assert!(books.dropped[DropReason::Full] > 1_500, "{books:?}");
 }
+
+#[test]
+fn d1_8_what_stands_behind_the_flow_too_many_does_not_reach_the_next_session() {
+    let (mut pair, link) = used(Limits { flows: 4, ..Limits::default() });
+    let opens: Vec<_> = (1..50).map(|number| open(2 * number)).collect();
+    pair.inject(Role::Client, link, &[controls(100, &opens)]);
+    assert_eq!(outcome(&pair, Role::Client), SessionEnds(Code::Limit));
+    let theirs = pair.client.flows().filter(|flow| flow.0 % 2 == 0).count();
+    assert_eq!((theirs, pair.client.controls.len()), (0, 0));
+}
