@@ -187,12 +187,7 @@ impl Session {
             self.event(Event::BooksDiffer { flow: close.flow, said: close.totals.acknowledged, seen });
         }
         self.begin_close(now, slot, close.code);
-        if let Some(flow) = self.flows.at(slot)
-            && flow.over()
-        {
-            let code = flow.code();
-            self.remove_flow(slot, code);
-        }
+        self.remove_if_over(slot);
     }
 
     /// The remote will not have this flow, or knows nothing of it.
@@ -211,6 +206,16 @@ impl Session {
         }
         self.drop_queue(slot, DropReason::Closed);
         self.begin_close(now, slot, closed.code);
+        self.remove_if_over(slot);
+    }
+
+    fn remove_if_over(&mut self, slot: Slot) {
+        if let Some(flow) = self.flows.at(slot)
+            && flow.over()
+        {
+            let code = flow.code();
+            self.remove_flow(slot, code);
+        }
     }
 
     /// Finds the destination of a flow by what the remote calls it, or judges a new one. Says which place it has.

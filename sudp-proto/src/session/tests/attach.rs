@@ -1,7 +1,7 @@
 //! Hellos that are late, lying, lost or repeated, and dials that never become links.
 
 use super::pair::Pair;
-use crate::event::{Event, LinkLoss};
+use crate::event::LinkLoss;
 use crate::session::Phase;
 use crate::testing::{ms, secs};
 use crate::wire::Ordinal;

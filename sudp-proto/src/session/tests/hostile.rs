@@ -477,3 +477,19 @@ fn d1_8_what_stands_behind_the_flow_too_many_does_not_reach_the_next_session() {
     let theirs = pair.client.flows().filter(|flow| flow.0 % 2 == 0).count();
     assert_eq!((theirs, pair.client.controls.len()), (0, 0));
 }
+
+#[test]
+fn d1_12_a_flow_closed_as_unknown_when_only_its_end_was_awaited_is_forgotten() {
+    let (mut pair, link) = used(Limits::default());
+    pair.client.close_flow(pair.now, FlowId(1));
+    // The server takes the CLOSE and never sends its own.
+    let mut sent = 0;
+    while pair.client.poll_message(pair.now, link, 65_536).is_some() {
+        sent += 1;
+    }
+    assert!(sent > 0);
+    let count = pair.client.links.get(link).unwrap().sent_count;
+    let closed = Control::Closed(Closed { flow: FlowId(1), code: Code::Unknown });
+    pair.inject(Role::Client, link, &[ack(count), controls(100, &[closed])]);
+    assert_eq!(pair.client.flows().count(), 0);
+}
