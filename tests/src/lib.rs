@@ -9,5 +9,6 @@ pub mod fuzz;
 pub mod net;
 pub mod pipe;
 pub mod proxy;
+pub mod rig;
 pub mod rules_ref;
 pub mod trace;
