@@ -6,6 +6,7 @@ use super::links::Ended;
 use super::queue::Lane;
 use super::send::Batch;
 use super::{Need, Phase, Role, Session};
+use crate::error::Violation;
 use crate::event::{Event, LinkLoss};
 use crate::stats::DropReason;
 use crate::wire::{Close, Code, Frame, LinkDown, Number, Ordinal};
@@ -124,26 +125,19 @@ impl Session {
     }
 
     /// The remote says what it knows of a link: if we thought it alive, it no longer is.
-    pub(crate) fn handle_link_down(&mut self, now: Instant, on: Ordinal, down: LinkDown) {
+    pub(crate) fn handle_link_down(&mut self, now: Instant, on: Ordinal, down: LinkDown) -> Result<(), Violation> {
         let ordinal = down.ordinal;
         if self.links.index(ordinal).is_some() || self.links.dialling.contains(&ordinal) {
             self.detach(now, ordinal, LinkLoss::Fenced);
         }
-        if !self.links.ended.contains_key(&ordinal) && self.links.never_seen(ordinal) {
-            if self.role == Role::Client {
-                return self.fail(now, Code::Count);
-            }
-            self.links.ordinals.burn(ordinal);
-            self.links.ended.insert(ordinal, Ended::unused());
-            if self.links.ended.len() > ENDED {
-                return self.fail(now, Code::Limit);
-            }
+        if self.burn_unseen(now, ordinal).is_err() {
+            return Ok(());
         }
         let news = match down.count {
             Some(count) => self.final_count(now, ordinal, count),
             None => self.forgotten_there(now, ordinal),
         };
-        let Some(news) = news else { return };
+        let Some(news) = news else { return Ok(()) };
         if let Some(ended) = self.links.ended.get_mut(&ordinal) {
             ended.told |= down.known;
         }
@@ -155,10 +149,34 @@ impl Session {
                 known: known.is_none_or(|ended| ended.theirs.is_some()),
             };
             if let Some(link) = self.links.get_mut(on) {
+                if link.frames.len() >= ANSWERS {
+                    return Err(Violation::new(Code::Limit, "asks on although no answer was read"));
+                }
                 link.frames.push_back(Frame::LinkDown(answer));
             }
         }
         self.links.forget(ordinal);
+        Ok(())
+    }
+
+    /// Burns an ordinal that no link or dial ever had, now that the remote says it has ended.
+    ///
+    /// On a client there is none: it draws them. A server keeps so many until the client knows of them.
+    pub(crate) fn burn_unseen(&mut self, now: Instant, ordinal: Ordinal) -> Result<(), Code> {
+        if self.links.ended.contains_key(&ordinal) || !self.links.never_seen(ordinal) {
+            return Ok(());
+        }
+        let code = match self.role {
+            Role::Client => Code::Count,
+            Role::Server if self.links.ended.len() >= ENDED => Code::Limit,
+            Role::Server => {
+                self.links.ordinals.burn(ordinal);
+                self.links.ended.insert(ordinal, Ended::unused());
+                return Ok(());
+            }
+        };
+        self.fail(now, code);
+        Err(code)
     }
 
     /// The remote knows nothing of a link. Had it forgotten it, it would have told us its count before
@@ -270,7 +288,9 @@ impl Session {
     }
 }
 
-/// Ended links of which something is not settled yet; a remote that never settles is no friend.
-const ENDED: usize = 1_024;
 /// Messages are not cut into smaller frames than this.
 const SMALLEST_FRAME: usize = 1_024;
+/// Frames that wait on a link for the remote to read, beyond which it gets no more answers.
+const ANSWERS: usize = 1_024;
+/// Ended links of which one side or the other does not know everything. An outage leaves a few hundred.
+pub(crate) const ENDED: usize = 1_024;

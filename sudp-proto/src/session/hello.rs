@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::links::{Ended, LANES, Live};
+use super::ending::ENDED;
+use super::links::{LANES, Live};
 use super::{Phase, Role, Session};
 use crate::event::{Event, LinkLoss};
 use crate::wire::{
@@ -88,9 +89,7 @@ impl Session {
             }
         }
         self.remote = welcome.parameters;
-        if self.learn(now, &welcome.ended).is_err() {
-            return Err(AttachError::Contradiction(Code::Count));
-        }
+        self.learn(now, &welcome.ended).map_err(AttachError::Contradiction)?;
         self.link_up(now, ordinal);
         if let Some(link) = self.links.get_mut(ordinal) {
             // The welcome proves that our hello was read; the server waits for proof that we read it.
@@ -115,7 +114,7 @@ impl Session {
         }
         let alive = hello.attach.as_ref().map_or(&[][..], |attach| &attach.alive);
         let staying = self.links.live.iter().filter(|link| link.ordinal > ordinal || alive.contains(&link.ordinal));
-        if staying.count() >= self.limits.live_links.min(LANES) {
+        if staying.count() >= self.limits.live_links.min(LANES) || self.links.ended.len() >= ENDED {
             return Err(Code::Full);
         }
         self.remote = hello.parameters;
@@ -221,10 +220,7 @@ impl Session {
             if self.links.index(told.ordinal).is_some() || self.links.dialling.contains(&told.ordinal) {
                 self.detach(now, told.ordinal, LinkLoss::Fenced);
             }
-            if self.links.never_seen(told.ordinal) {
-                self.links.ordinals.burn(told.ordinal);
-                self.links.ended.insert(told.ordinal, Ended::unused());
-            }
+            self.burn_unseen(now, told.ordinal)?;
             self.final_count(now, told.ordinal, told.count).ok_or(Code::Count)?;
             if let Some(ended) = self.links.ended.get_mut(&told.ordinal) {
                 ended.told |= told.known;

@@ -59,7 +59,7 @@ impl Session {
             Frame::Batch(head, records) => self.handle_batch(now, ordinal, head, records)?,
             Frame::Close(close) => self.handle_close(now, &close),
             Frame::GoAway(go_away) => self.handle_go_away(now, go_away),
-            Frame::LinkDown(down) => self.handle_link_down(now, ordinal, down),
+            Frame::LinkDown(down) => self.handle_link_down(now, ordinal, down)?,
             Frame::Ping(number) => {
                 if let Some(link) = self.links.get_mut(ordinal) {
                     // One answer is enough however many PINGs came at once: it proves the same.
@@ -169,6 +169,10 @@ impl Session {
                 return;
             }
         }
+        // Answers wait while nothing is acknowledged; whoever asks on all the same is no friend.
+        if self.controls.len() > 4 * (self.limits.flows + self.limits.tunnels) + CONTROLS {
+            self.fail(now, Code::Limit);
+        }
     }
 
     fn take_datagram(&mut self, now: Instant, late: bool, record: Record) {
@@ -238,6 +242,8 @@ fn lateness(late: &mut Lateness, now: Instant, start: Instant, clock: u32) -> st
     late.handle_clock(now, start, clock)
 }
 
+/// Controls that may wait beside those of every flow and tunnel, opened and refused.
+const CONTROLS: usize = 1_024;
 /// Unknown flows answered within one round trip.
 const UNKNOWN: usize = 64;
 /// That round trip, before one was measured.

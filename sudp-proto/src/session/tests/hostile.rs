@@ -493,3 +493,61 @@ fn d1_12_a_flow_closed_as_unknown_when_only_its_end_was_awaited_is_forgotten() {
     pair.inject(Role::Client, link, &[ack(count), controls(100, &[closed])]);
     assert_eq!(pair.client.flows().count(), 0);
 }
+
+/// What a session holds for its remote, other than datagrams and flows.
+fn held(pair: &Pair) -> usize {
+    let server = &pair.server;
+    let frames: usize = server.links.live.iter().map(|link| link.frames.len()).sum();
+    server.controls.len() + server.links.ended.len() + server.unknown.len() + frames
+}
+
+#[test]
+fn a_remote_that_names_links_without_end_is_cut_off() {
+    let (mut pair, link) = used(Limits::default());
+    let mut most = 0;
+    for round in 0..1_000_u64 {
+        let downs: Vec<_> = (0..100).map(|number| down(100 + round * 100 + number, Some(0), false)).collect();
+        pair.inject(Role::Server, link, &downs);
+        most = most.max(held(&pair));
+    }
+    assert_eq!(outcome(&pair, Role::Server), SessionEnds(Code::Limit));
+    assert!(most < 3_000, "{most}");
+}
+
+#[test]
+fn a_remote_that_asks_about_a_link_without_end_and_reads_no_answer_loses_its_link() {
+    let (mut pair, link) = used(Limits::default());
+    let mut message = Vec::new();
+    for _ in 0..10_000 {
+        down(9, Some(0), false).emit(&mut message);
+    }
+    pair.server.handle_message(pair.now, link, message.into());
+    pair.drain();
+    assert_eq!(outcome(&pair, Role::Server), LinkEnds(Code::Limit));
+    assert!(held(&pair) < 2_000);
+}
+
+#[test]
+fn a_remote_that_asks_for_listeners_without_end_and_acknowledges_nothing_is_cut_off() {
+    let (mut pair, link) = used(Limits { tunnels: 4, flows: 16, ..Limits::default() });
+    let mut most = 0;
+    for round in 0..10_000 {
+        let unbound = |number| {
+            Control::Bind(Bind {
+                tunnel: TunnelId(round * 10 + number),
+                listen: source(7),
+                class: Class::Reliable,
+                copies: 1,
+                spread: false,
+                idle: secs(180),
+            })
+        };
+        let binds: Vec<_> = (0..10).map(unbound).collect();
+        pair.server.handle_message(pair.now, link, message(&controls(100 + round, &binds)));
+        while pair.server.poll_message(pair.now, link, 65_536).is_some() {}
+        most = most.max(held(&pair));
+    }
+    pair.drain();
+    assert_eq!(outcome(&pair, Role::Server), SessionEnds(Code::Limit));
+    assert!(most < 1_300, "{most}");
+}
