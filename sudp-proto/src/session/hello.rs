@@ -78,7 +78,8 @@ impl Session {
         let ordinal = welcome.ordinal;
         match self.id {
             None => {
-                let Some(secret) = welcome.secret else { return Err(AttachError::Contradiction(Code::Malformed)) };
+                let secret = welcome.secret.filter(|_| ordinal == Ordinal::FIRST);
+                let Some(secret) = secret else { return Err(AttachError::Contradiction(Code::Malformed)) };
                 self.begin(welcome.session, secret);
             }
             Some(id) if id != welcome.session => return Err(AttachError::OtherSession),

@@ -159,7 +159,7 @@ impl Links {
 
     /// The lowest lane that no live link has.
     pub(crate) fn free_lane(&self) -> Option<Lane> {
-        (0..LANES).filter_map(|lane| u8::try_from(lane).ok()).map(Lane::of).find(|lane| self.live.iter().all(|link| link.lane != *lane))
+        (0_u8..).take(LANES).map(Lane::of).find(|lane| self.live.iter().all(|link| link.lane != *lane))
     }
 
     /// Whether a live, unsuspected link holds what `carriers` carried.
