@@ -2,6 +2,7 @@
 
 mod attach;
 mod freeze;
+mod greedy;
 mod hostile;
 mod pair;
 mod stories;
