@@ -239,9 +239,16 @@ impl Session {
         let Some(flow) = self.flows.at_mut(slot) else { return 0 };
         let place = Place { address, state, used: flow.books.processed };
         let index = if flow.places.len() < cap { flow.places.len() } else { least_used(&flow.places) };
-        match flow.places.get_mut(index) {
-            Some(old) => *old = place,
-            None => flow.places.push(place),
+        let replaced = match flow.places.get_mut(index) {
+            Some(old) => Some(std::mem::replace(old, place)),
+            None => {
+                flow.places.push(place);
+                None
+            }
+        };
+        if let Some(replaced) = replaced {
+            // Nobody looks its name up any more, so nothing would ever come for what waits.
+            self.drop_waiting(slot, &replaced.address, DropReason::Full);
         }
         self.settle_place(now, slot, index);
         index
@@ -284,8 +291,14 @@ impl Session {
         let Some(place) = flow.places.get_mut(index) else { return };
         place.state = PlaceState::Denied(reason);
         let address = place.address.clone();
+        self.drop_waiting(slot, &address, reason);
+    }
+
+    /// Drops what waits for a destination to be found.
+    fn drop_waiting(&mut self, slot: Slot, address: &Address, reason: DropReason) {
+        let Some(flow) = self.flows.at_mut(slot) else { return };
         let waiting = std::mem::take(&mut flow.inbox.finding);
-        let (lost, kept): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(other, _)| *other == address);
+        let (lost, kept): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(other, _)| other == address);
         flow.inbox.bytes -= lost.iter().map(|(_, inbound)| inbound.payload.len()).sum::<usize>();
         flow.inbox.finding = kept.into();
         for _ in lost {

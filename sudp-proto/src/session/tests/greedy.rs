@@ -7,7 +7,7 @@ use crate::config::Limits;
 use crate::session::Role;
 use crate::stats::DropReason;
 use crate::testing::secs;
-use crate::wire::{Bind, Class, Code, Control, FlowId, Frame, GoAway, GoAwayReason, TunnelId, batch};
+use crate::wire::{Address, Bind, Class, Code, Control, FlowId, Frame, GoAway, GoAwayReason, Host, TunnelId, batch};
 
 #[test]
 fn d1_8_flows_without_end_are_refused_and_then_end_the_session() {
@@ -146,4 +146,18 @@ fn a_remote_that_never_acknowledges_holds_no_more_than_the_window_and_the_queue(
     pair.drain();
     let books = pair.server.books(flow).unwrap();
     assert!(books.dropped[DropReason::Full] > 1_500, "{books:?}");
+}
+
+#[test]
+fn what_waits_for_a_name_that_made_room_for_others_is_dropped_and_counted() {
+    let (mut pair, link) = used(Limits { destinations: 4, ..Limits::default() });
+    let mut body = Vec::new();
+    for number in 0..10 {
+        let address = Address { host: Host::Name(format!("host{number}.example").into()), port: 53 };
+        batch::emit_record(&mut body, FlowId(1), Some(&address), None, b"question");
+    }
+    pair.inject(Role::Server, link, &[records(100, Class::Reliable, body)]);
+    let flow = pair.server.flows.get(FlowId(1)).unwrap();
+    assert_eq!((flow.places.len(), flow.inbox.finding.len()), (4, 3));
+    assert_eq!(flow.books.refused[DropReason::Full], 7);
 }
