@@ -4,8 +4,10 @@
 
 pub mod agenda;
 pub mod app;
+pub mod audit;
 pub mod clock;
 pub mod fuzz;
+pub mod ledger;
 pub mod net;
 pub mod pipe;
 pub mod proxy;

@@ -141,8 +141,9 @@ impl Session {
         if let Some(ended) = self.links.ended.get_mut(&ordinal) {
             ended.told |= down.known;
         }
-        if news || !down.known {
-            let known = self.links.ended.get(&ordinal);
+        let known = self.links.ended.get(&ordinal);
+        // Who still tells a count of a link that is forgotten here waits to hear that it has arrived.
+        if down.count.is_some() && (news || !down.known || known.is_none()) {
             let answer = LinkDown {
                 ordinal,
                 count: known.map(|ended| ended.ours),

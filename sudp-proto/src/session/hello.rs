@@ -80,6 +80,8 @@ impl Session {
             None => {
                 let secret = welcome.secret.filter(|_| ordinal == Ordinal::FIRST);
                 let Some(secret) = secret else { return Err(AttachError::Contradiction(Code::Malformed)) };
+                // The dial may be older than a loss, which forgot what was burnt before.
+                self.links.ordinals.burn(ordinal);
                 self.begin(welcome.session, secret);
             }
             Some(id) if id != welcome.session => return Err(AttachError::OtherSession),

@@ -4,6 +4,7 @@
 //! stable toolchain all run the same code.
 
 pub mod access;
+pub mod session;
 pub mod link;
 pub mod wire;
 

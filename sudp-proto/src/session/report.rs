@@ -1,0 +1,113 @@
+//! What a session holds at the moment, for status pages and for tests of its laws.
+
+use super::flow::Books;
+use super::queue::Slot;
+use super::{Flow, Session};
+use crate::wire::{FlowId, Ordinal};
+
+/// What a session holds at the moment.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Report {
+    /// Every flow, by the order of its place in the table.
+    pub flows: Vec<FlowReport>,
+    /// The links that carry it, oldest first.
+    pub links: Vec<LinkReport>,
+    /// Links that ended and of which one side still owes a count.
+    pub ended: Vec<Ordinal>,
+    /// Dials that have not been welcomed.
+    pub dialling: Vec<Ordinal>,
+    /// Datagrams queued and not yet cut into batches.
+    pub queued: u64,
+    /// Bytes of storage for what is queued.
+    pub queued_bytes: usize,
+    /// Batches cut and not resolved.
+    pub unresolved: u64,
+    /// Bytes of storage for them.
+    pub unresolved_bytes: usize,
+    /// Controls that wait to be cut into a batch.
+    pub controls: usize,
+}
+
+/// What one flow holds at the moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FlowReport {
+    /// Which flow.
+    pub id: FlowId,
+    /// Whether this side opened it.
+    pub opened_here: bool,
+    /// Its books, both directions.
+    pub books: Books,
+    /// The books when the present session began.
+    pub base: Books,
+    /// Datagrams queued and not yet cut.
+    pub queued: u64,
+    /// Datagrams taken from the remote and not yet delivered.
+    pub held: u64,
+    /// Bytes of those.
+    pub held_bytes: usize,
+}
+
+impl FlowReport {
+    /// Whether everything this side accepted is somewhere, and nothing is in two places.
+    pub fn sender_balances(&self) -> bool {
+        let books = &self.books;
+        let known = books.acknowledged + books.dropped.total() + self.queued + books.in_flight + books.in_doubt;
+        books.accepted == known
+    }
+
+    /// Whether everything this side processed is somewhere, and nothing is in two places.
+    pub fn receiver_balances(&self) -> bool {
+        self.books.processed == self.books.delivered + self.books.refused.total() + self.held
+    }
+}
+
+/// What one link carries at the moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LinkReport {
+    /// Which link.
+    pub ordinal: Ordinal,
+    /// Its window.
+    pub window: usize,
+    /// Bytes on it that are not acknowledged.
+    pub unacked: usize,
+    /// Whether it is suspect.
+    pub suspect: bool,
+    /// Batches ever sent on it.
+    pub sent: u64,
+    /// Batches processed from it.
+    pub processed: u64,
+}
+
+impl Session {
+    /// What it holds at the moment; walks over everything.
+    pub fn report(&self) -> Report {
+        let flow = |(slot, flow): (Slot, &Flow)| FlowReport {
+            id: flow.id(),
+            opened_here: flow.ours,
+            books: flow.books,
+            base: flow.base,
+            queued: self.queues.flow_len(slot) as u64,
+            held: flow.inbox.len() as u64,
+            held_bytes: flow.inbox.bytes,
+        };
+        let links = self.links.live.iter().map(|link| LinkReport {
+            ordinal: link.ordinal,
+            window: link.window.size(),
+            unacked: link.window.unacked(),
+            suspect: link.suspect.is_some(),
+            sent: link.sent_count,
+            processed: link.owed.processed,
+        });
+        Report {
+            flows: self.flows.iter().map(flow).collect(),
+            links: links.collect(),
+            ended: self.links.ended.keys().copied().collect(),
+            dialling: self.links.dialling.iter().copied().collect(),
+            queued: self.queues.len() as u64,
+            queued_bytes: self.queues.held(),
+            unresolved: self.unresolved.iter().count() as u64,
+            unresolved_bytes: self.unresolved.bytes(),
+            controls: self.controls.len(),
+        }
+    }
+}
