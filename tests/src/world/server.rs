@@ -1,0 +1,270 @@
+//! Servers: their processes, what they accept, and their sessions.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use sudp_proto::Rng;
+use sudp_proto::access::{Grant, Own, Pool, Rules};
+use sudp_proto::config::Limits;
+use sudp_proto::driver::{Driver, Key};
+use sudp_proto::link::{Answer, ServerExpect, Subprotocol};
+use sudp_proto::server::{Admission, Claim, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup};
+use sudp_proto::session::{Access, Phase};
+use sudp_proto::wire::{Code, SessionId};
+
+use super::client::limits;
+use super::plan::server_address;
+use super::{Role, Said, World};
+use crate::clock::instant;
+use crate::io::{Machine, View};
+use crate::net::{Conn, Host, Listener, Side};
+
+/// A machine on which a server runs, or does not.
+#[derive(Debug)]
+pub(super) struct ServerHost {
+    pub(super) host: Host,
+    pub(super) names: Names,
+    pub(super) registry: Registry,
+    pub(super) sessions: BTreeMap<SessionId, Machine>,
+    pub(super) pool: Pool,
+    pub(super) up: bool,
+    /// It takes no new sessions, and ends when it has none.
+    pub(super) draining: bool,
+    pub(super) denies: bool,
+    pub(super) ends_grants: bool,
+}
+
+impl ServerHost {
+    pub(super) fn new(host: Host, number: u64, rng: &mut Rng) -> Self {
+        Self {
+            host,
+            names: Names { server: number + 1, boot: 0, owner: vec![u8::try_from(number).unwrap_or(0); 4].into(), cluster: 0 },
+            registry: Registry::new(Limits::default(), &rng.fork()),
+            sessions: BTreeMap::new(),
+            pool: Pool::memory(64 << 20, 128 << 10),
+            up: false,
+            draining: false,
+            denies: false,
+            ends_grants: false,
+        }
+    }
+}
+
+impl World {
+    /// Starts a server's process, which knows nothing of any session.
+    pub(super) fn start_server(&mut self, server: usize) {
+        if self.servers[server].up {
+            return;
+        }
+        let seed = self.rng.fork();
+        let host = &mut self.servers[server];
+        host.up = true;
+        host.draining = false;
+        host.names.boot += 1;
+        host.registry = Registry::new(limits(1), &seed);
+        host.sessions.clear();
+        host.pool = Pool::memory(64 << 20, 128 << 10);
+        let (at, boot) = (host.host, host.names.boot);
+        self.net.listen(at, server_address(server), Listener::Open);
+        self.trace.note(instant(self.now), Said::ServerStarted as u8, server as u64, boot);
+    }
+
+    /// Ends a server's process at once: its connections are reset.
+    pub(super) fn stop_server(&mut self, server: usize) {
+        self.servers[server].up = false;
+        let host = self.servers[server].host;
+        let of: Vec<Machine> =
+            self.drivers.iter().filter(|(_, process)| process.host == host).map(|(machine, _)| *machine).collect();
+        for machine in of {
+            self.drain_events(machine);
+            self.remove(machine);
+        }
+        self.net.kill(instant(self.now), host);
+        self.calm_since = self.now;
+    }
+
+    pub(super) fn accept(&mut self, now: Instant, host: Host, listener: SocketAddr) {
+        while let Some(conn) = self.net.accept(listener) {
+            let Some(server) = self.servers.iter().position(|server| server.host == host && server.up) else {
+                self.net.abort(now, conn, Side::Server);
+                continue;
+            };
+            self.accepted(now, server, conn);
+        }
+    }
+
+    fn accepted(&mut self, now: Instant, server: usize, conn: Conn) {
+        let expect =
+            ServerExpect { path: "/sudp".to_owned(), origins: Vec::new(), subprotocol: Subprotocol::default() };
+        let setup = IncomingSetup {
+            expect,
+            limits: limits(1),
+            server: self.servers[server].names.server,
+            seed: self.rng.fork(),
+        };
+        let driver = Box::new(Driver::new(Incoming::new(now, setup)));
+        let host = self.servers[server].host;
+        let machine = self.add(host, Role::Incoming { driver, server });
+        if let Some(Role::Incoming { driver, .. }) = self.drivers.get_mut(&machine).map(|process| &mut process.role) {
+            let token = driver.adopt(Incoming::KEY, BytesMut::new());
+            self.doors.adopt(machine, token, conn, Side::Server);
+        }
+    }
+
+    pub(super) fn after_incoming(&mut self, now: Instant, machine: Machine) {
+        let Some(Role::Incoming { driver, server }) = self.drivers.get_mut(&machine).map(|process| &mut process.role)
+        else {
+            return;
+        };
+        let server = *server;
+        if driver.endpoint_mut().poll_stranger().is_some() {
+            // A stream that ends meanwhile wants no answer.
+            let _ = driver.endpoint_mut().answer(now, &Answer::not_found());
+            self.coverage.sometimes("stranger");
+            self.dirty.insert(machine);
+        } else if let Some(claim) = driver.endpoint_mut().poll_claim() {
+            self.decide(now, machine, server, &claim);
+        } else if driver.endpoint().is_finished() {
+            self.dismantle(now, machine);
+        }
+    }
+
+    fn decide(&mut self, now: Instant, machine: Machine, server: usize, claim: &Claim) {
+        let host = &mut self.servers[server];
+        let grant = grant(host);
+        let who = Identification::default();
+        let admission = if host.draining && claim.hello.attach.is_none() {
+            Err(Code::GoingAway)
+        } else {
+            host.registry.admit(claim, &who, (&grant).into()).map_err(|refused| refused.0)
+        };
+        self.trace.note(now, Said::Claim as u8, claim.hello.ordinal.0, u64::from(admission.is_ok()));
+        let id = match admission {
+            Ok(Admission::Join(id)) => id,
+            Ok(Admission::Found(founded)) => {
+                let (access, pool) = (Access { grant, own: Arc::new(Own::default()) }, host.pool.clone());
+                let names = host.names.clone();
+                let setup = ServerSetup { limits: limits(1), access, pool, seed: self.rng.fork() };
+                let id = founded.session;
+                let driver = Box::new(Driver::new(Server::new(now, &founded, names, setup)));
+                let at = self.servers[server].host;
+                let session = self.add(at, Role::Session { driver, server, id, established: false });
+                self.servers[server].sessions.insert(id, session);
+                self.coverage.sessions += 1;
+                id
+            }
+            Err(code) => {
+                self.coverage.refused(code);
+                if let Some(Role::Incoming { driver, .. }) =
+                    self.drivers.get_mut(&machine).map(|process| &mut process.role)
+                {
+                    driver.endpoint_mut().refuse(now, code);
+                }
+                self.dirty.insert(machine);
+                return;
+            }
+        };
+        self.hand_over(now, machine, server, id);
+    }
+
+    /// A granted stream goes to the driver of its session.
+    fn hand_over(&mut self, now: Instant, machine: Machine, server: usize, id: SessionId) {
+        let Some(&session) = self.servers[server].sessions.get(&id) else { return };
+        let Some(process) = self.drivers.get_mut(&machine) else { return };
+        let host = process.host;
+        let Role::Incoming { driver, .. } = &mut process.role else { return };
+        let Some(released) = driver.release(Incoming::KEY) else { return };
+        let Some(stream) = self.doors.release(machine, released.token) else { return };
+        let Some(Role::Incoming { driver, .. }) = self.drivers.remove(&machine).map(|process| process.role) else {
+            return;
+        };
+        let mut view = View { net: &mut self.net, doors: &mut self.doors, host, machine, now };
+        let arrival = driver.dismantle(&mut view).grant();
+        self.remove(machine);
+        let Some(Role::Session { driver, .. }) = self.drivers.get_mut(&session).map(|process| &mut process.role) else {
+            return;
+        };
+        let Some(arrival) = arrival else { return };
+        let (key, taken): (Key, _) = driver.endpoint_mut().adopt(now, arrival);
+        let token = driver.adopt(key, released.input);
+        self.doors.adopt(session, token, stream.0, stream.1);
+        if let Err(code) = taken {
+            self.coverage.refused(code);
+        }
+        self.dirty.insert(session);
+    }
+
+    pub(super) fn after_session(&mut self, now: Instant, machine: Machine) {
+        self.drain_events(machine);
+        let Some(Role::Session { driver, server, id, established }) =
+            self.drivers.get_mut(&machine).map(|process| &mut process.role)
+        else {
+            return;
+        };
+        let (server, id) = (*server, *id);
+        let session = driver.endpoint().session();
+        let (phase, linked) = (session.phase(), session.links().next().is_some());
+        let finished = driver.endpoint().is_finished();
+        let newly = phase == Phase::Established && !std::mem::replace(established, phase == Phase::Established);
+        if newly {
+            self.evict(now, server, id);
+        }
+        let host = &mut self.servers[server];
+        if matches!(phase, Phase::Closed(_)) {
+            host.registry.remove(id);
+        } else if let Err(refused) = host.registry.set_detached(id, !linked) {
+            self.violate(format!("a server has no room for one detached session: {refused}"));
+        }
+        if finished {
+            self.servers[server].sessions.remove(&id);
+            self.dismantle(now, machine);
+        }
+    }
+
+    /// Older sessions of the same client make room.
+    fn evict(&mut self, now: Instant, server: usize, id: SessionId) {
+        for older in self.servers[server].registry.establish(id) {
+            self.coverage.sometimes("evicted");
+            let Some(&machine) = self.servers[server].sessions.get(&older) else { continue };
+            if let Some(Role::Session { driver, .. }) = self.drivers.get_mut(&machine).map(|process| &mut process.role) {
+                driver.endpoint_mut().session_mut().close(now, Code::Evicted);
+                self.dirty.insert(machine);
+            }
+        }
+    }
+
+    /// A driver is done: closes what it has left.
+    fn dismantle(&mut self, now: Instant, machine: Machine) {
+        let Some(process) = self.drivers.remove(&machine) else { return };
+        let mut view = View { net: &mut self.net, doors: &mut self.doors, host: process.host, machine, now };
+        match process.role {
+            Role::Client { driver, .. } => drop(driver.dismantle(&mut view)),
+            Role::Incoming { driver, .. } => drop(driver.dismantle(&mut view)),
+            Role::Session { driver, .. } => drop(driver.dismantle(&mut view)),
+        }
+        self.remove(machine);
+    }
+
+    /// Every session of a server learns what it may do now.
+    pub(super) fn regrant(&mut self, server: usize) {
+        let now = instant(self.now);
+        let (grant, ends) = (grant(&self.servers[server]), self.servers[server].ends_grants);
+        for machine in self.servers[server].sessions.values().copied().collect::<Vec<_>>() {
+            let Some(Role::Session { driver, .. }) = self.drivers.get_mut(&machine).map(|process| &mut process.role)
+            else {
+                continue;
+            };
+            let access = (!ends).then(|| Access { grant: grant.clone(), own: Arc::new(Own::default()) });
+            driver.endpoint_mut().regrant(now, access);
+            self.dirty.insert(machine);
+        }
+    }
+}
+
+/// What a server's users may do at the moment.
+fn grant(host: &ServerHost) -> Grant {
+    if host.denies { Grant { rules: Rules::default(), ..Grant::open() } } else { Grant::open() }
+}
