@@ -154,8 +154,8 @@ impl World {
     pub fn run(mut self) -> Outcome {
         let end = span(self.plan.times.end);
         while self.step(end) {}
-        self.now = end;
         if self.violations.is_empty() {
+            self.now = end;
             self.check_settled();
         }
         self.finish()

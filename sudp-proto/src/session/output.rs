@@ -62,7 +62,7 @@ impl Session {
         let carried = carried.filter(|_| !self.closed());
         self.scratch.head.clear();
         let link = self.links.live.get_mut(index)?;
-        let due = link.owed.due(self.limits.ack_delay).is_some_and(|due| due <= now);
+        let due = link.owed.wants_out(now, self.limits.ack_delay);
         if carried.is_none() && link.frames.is_empty() && !due {
             return None;
         }
@@ -87,7 +87,7 @@ impl Session {
     pub fn has_message(&self, now: Instant, ordinal: Ordinal) -> bool {
         let Some(link) = self.links.get(ordinal) else { return false };
         !link.frames.is_empty()
-            || link.owed.due(self.limits.ack_delay).is_some_and(|due| due <= now)
+            || link.owed.wants_out(now, self.limits.ack_delay)
             || (link.window.room() > 0 && (self.queues.waiting(link.lane) || !self.controls.is_empty()))
     }
 

@@ -70,11 +70,13 @@ pub(crate) struct Owed {
     since: Option<Instant>,
     last: Instant,
     asked: bool,
+    /// It is time, and only the link is waited for.
+    ripe: bool,
 }
 
 impl Owed {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { processed: 0, told: 0, since: None, last: now, asked: false }
+        Self { processed: 0, told: 0, since: None, last: now, asked: false, ripe: false }
     }
 
     /// One more batch was processed.
@@ -97,13 +99,24 @@ impl Owed {
         self.told = self.processed;
         self.since = None;
         self.asked = false;
+        self.ripe = false;
         Some((self.processed, now.saturating_duration_since(self.last)))
     }
 
-    /// When an acknowledgement must leave on its own.
+    /// When it is time for an acknowledgement on its own; none once that was noticed.
     pub(crate) fn due(&self, delay: Duration) -> Option<Instant> {
-        let since = self.since?;
+        let since = self.since.filter(|_| !self.ripe)?;
         Some(if self.asked { since } else { since + delay })
+    }
+
+    /// Notices that it is time: from here on the acknowledgement leaves as soon as the link takes it.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, delay: Duration) {
+        self.ripe |= self.due(delay).is_some_and(|due| due <= now);
+    }
+
+    /// Whether an acknowledgement should leave now, on its own if need be.
+    pub(crate) fn wants_out(&self, now: Instant, delay: Duration) -> bool {
+        self.ripe || self.due(delay).is_some_and(|due| due <= now)
     }
 }
 

@@ -98,12 +98,13 @@ impl Session {
             sent: link.sent_count,
             processed: link.owed.processed,
         });
+        let flows: Vec<FlowReport> = self.flows.iter().map(flow).collect();
         Report {
-            flows: self.flows.iter().map(flow).collect(),
+            queued: flows.iter().map(|flow| flow.queued).sum(),
+            flows,
             links: links.collect(),
             ended: self.links.ended.keys().copied().collect(),
             dialling: self.links.dialling.iter().copied().collect(),
-            queued: self.queues.len() as u64,
             queued_bytes: self.queues.held(),
             unresolved: self.unresolved.iter().count() as u64,
             unresolved_bytes: self.unresolved.bytes(),

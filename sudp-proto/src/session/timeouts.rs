@@ -45,6 +45,9 @@ impl Session {
         }
         let ordinals: Vec<Ordinal> = self.links.live.iter().map(|link| link.ordinal).collect();
         for ordinal in ordinals {
+            if let Some(link) = self.links.get_mut(ordinal) {
+                link.owed.handle_timeout(now, self.limits.ack_delay);
+            }
             self.ping_if_due(now, ordinal);
             self.suspect_if_due(now, ordinal);
             self.end_if_due(now, ordinal);
