@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
+use super::Session;
 use super::links::{Live, Sent};
 use super::queue::{Draft, Dropped, Kind, Lane, Moment};
 use super::recv::clock_at;
 use super::send::{Batch, Share};
-use super::Session;
 use crate::event::Event;
 use crate::stats::DropReason;
 use crate::wire::{Ack, Class, Code, Control, Frame, Number, Ordinal};

@@ -129,7 +129,7 @@ fn d1_10_a_final_count_that_cannot_be_true_ends_the_session() {
         ("nothing, twice", vec![down(9, Some(0), false), down(9, Some(0), false)], Lives),
         ("nothing, then something", vec![down(9, Some(0), false), down(9, Some(1), false)], count),
         ("none, of a link that never was", vec![down(9, None, true)], Lives),
-        ("none, of the link itself", vec![down(1, None, true)], Lives),
+        ("none, of a link it acknowledged", vec![down(1, None, true)], count),
         ("of the largest ordinal", vec![down(varint::MAX, Some(0), false)], Lives),
     ] {
         assert_eq!(attack(Role::Server, &frames), expected, "{what}");
