@@ -15,7 +15,7 @@ impl Session {
     pub(crate) fn handle_control(&mut self, now: Instant, control: Control) {
         match control {
             Control::Bind(bind) => self.handle_bind(now, bind),
-            Control::Bound(bound) => self.handle_bound(bound),
+            Control::Bound(bound) => self.handle_bound(now, bound),
             Control::Close(close) => self.handle_flow_close(now, close),
             Control::Closed(closed) => self.handle_closed(now, closed),
             Control::Open(open) => self.handle_open(now, *open),

@@ -29,6 +29,7 @@ impl Session {
         let session = [
             self.queues.next_expiry().map(|at| Deadline::new(at, "drop what is too old")),
             self.flows.next_look().map(|at| Deadline::new(at, "look for idle flows")),
+            self.tunnels.next_retry().map(|at| Deadline::new(at, "ask for a listener again")),
             self.end_due().map(|(at, _)| at).map(|at| Deadline::new(at, "end the session")),
         ];
         links.chain(session).flatten().min()
@@ -54,6 +55,7 @@ impl Session {
             self.mark_overdue(now, ordinal);
         }
         self.expire(now);
+        self.retry_listeners(now);
         while let Some(slot) = self.flows.pop_look(now) {
             self.look_at(now, slot);
         }

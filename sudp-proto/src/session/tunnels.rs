@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::flow::Treatment;
 use super::{Need, Role, Session};
@@ -94,6 +94,15 @@ pub(crate) struct Tunnels {
     pub(crate) configured: BTreeMap<TunnelId, Tunnel>,
     /// Those a server listens for.
     pub(crate) bound: BTreeMap<TunnelId, Bind>,
+    /// Those a server could not listen for, and when it is asked again.
+    pub(crate) retries: BTreeMap<TunnelId, Retry>,
+}
+
+/// When to ask for a listener again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry {
+    pub(crate) at: Instant,
+    pub(crate) wait: Duration,
 }
 
 impl Tunnels {
@@ -121,6 +130,15 @@ impl Tunnels {
 
     pub(crate) fn listening(&self) -> impl Iterator<Item = TunnelId> + '_ {
         self.bound.keys().copied()
+    }
+
+    pub(crate) fn next_retry(&self) -> Option<Instant> {
+        self.retries.values().map(|retry| retry.at).min()
+    }
+
+    fn postpone(&mut self, now: Instant, tunnel: TunnelId) {
+        let wait = self.retries.get(&tunnel).map_or(FIRST_RETRY, |retry| (retry.wait * 2).min(LAST_RETRY));
+        self.retries.insert(tunnel, Retry { at: now + wait, wait });
     }
 
     pub(crate) fn bound(&self) -> impl Iterator<Item = &Bind> {
@@ -159,6 +177,7 @@ impl Session {
     /// Removes a tunnel, and ends its flows.
     pub fn remove_tunnel(&mut self, now: Instant, id: TunnelId) {
         let Some(tunnel) = self.tunnels.configured.remove(&id) else { return };
+        self.tunnels.retries.remove(&id);
         match tunnel.way {
             Way::Reverse { .. } => self.control(Control::Unbind(id)),
             Way::Forward { listen: Some(_), .. } => self.needs.push_back(Need::Unlisten(id)),
@@ -202,16 +221,41 @@ impl Session {
             self.control(Control::Bound(Bound { tunnel, outcome: Err(code) }));
             return;
         }
-        if self.tunnels.bound.contains_key(&tunnel) {
-            return;
+        if let Some(known) = self.tunnels.bound.get(&tunnel) {
+            if *known == bind {
+                return;
+            }
+            self.handle_unbind(now, tunnel);
         }
         self.needs.push_back(Need::Listen { tunnel, at: bind.listen });
         self.tunnels.bound.insert(tunnel, bind);
     }
 
-    pub(crate) fn handle_bound(&mut self, bound: Bound) {
+    pub(crate) fn handle_bound(&mut self, now: Instant, bound: Bound) {
         if self.tunnels.configured.contains_key(&bound.tunnel) {
+            match bound.outcome {
+                // Someone else may have the port for a while yet: this client's own former session, most often.
+                Err(Code::Unreachable | Code::Full) => self.tunnels.postpone(now, bound.tunnel),
+                Ok(_) | Err(_) => {
+                    self.tunnels.retries.remove(&bound.tunnel);
+                }
+            }
             self.event(Event::TunnelBound { tunnel: bound.tunnel, outcome: bound.outcome });
+        }
+    }
+
+    /// Asks again for the listeners whose time has come.
+    pub(crate) fn retry_listeners(&mut self, now: Instant) {
+        let due = self.tunnels.retries.iter().filter(|(_, retry)| retry.at <= now);
+        let due: Vec<TunnelId> = due.map(|(tunnel, _)| *tunnel).collect();
+        for tunnel in due {
+            if let Some(retry) = self.tunnels.retries.get_mut(&tunnel) {
+                // Until the answer comes, which says anew when.
+                retry.at = now + ANSWER;
+            }
+            if let Some(rule) = self.tunnels.configured.get(&tunnel).cloned() {
+                self.ask_to_listen(tunnel, &rule);
+            }
         }
     }
 
@@ -224,6 +268,7 @@ impl Session {
 
     /// Asks the next server for every listener of the lost one.
     pub(crate) fn rebind(&mut self) {
+        self.tunnels.retries.clear();
         let tunnels: Vec<_> = self.tunnels.configured.iter().map(|(id, tunnel)| (*id, tunnel.clone())).collect();
         for (id, tunnel) in tunnels {
             self.ask_to_listen(id, &tunnel);
@@ -261,3 +306,8 @@ impl Session {
         }
     }
 }
+
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// An answer to a BIND that is not there after this long is not waited for.
+const ANSWER: Duration = Duration::from_secs(30);

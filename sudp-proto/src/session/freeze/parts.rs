@@ -11,7 +11,7 @@ use crate::session::hello::Identity;
 use crate::session::links::{Ended, Ordinals};
 use crate::session::recv::{Lateness, Seen};
 use crate::session::send::{Batch, Share};
-use crate::session::tunnels::{InDoubt, Tunnel, Tunnels, Way};
+use crate::session::tunnels::{InDoubt, Retry, Tunnel, Tunnels, Way};
 use crate::session::{Phase, Role};
 use crate::stats::{Counters, DropReason, Drops};
 use crate::wire::{
@@ -113,7 +113,8 @@ fields! {
     Share { flow, datagrams, long, close }
     Treatment { class, copies, spread, idle }
     Tunnel { way, treatment, in_doubt }
-    Tunnels { configured, bound }
+    Retry { at, wait }
+    Tunnels { configured, bound, retries }
 }
 
 wraps!(FlowId, Number, Ordinal, SessionId, TunnelId);

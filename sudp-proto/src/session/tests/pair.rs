@@ -29,6 +29,10 @@ pub(super) struct Pair {
     /// What the halves needed done, in order; listeners and sockets are opened at once, names are not found.
     pub(super) needs: Vec<(Role, Need)>,
     pub(super) echo: bool,
+    /// How many listeners fail before one opens.
+    pub(super) taken: u32,
+    /// How often a listener was asked for.
+    pub(super) asked: u32,
     limits: Limits,
     pool: Pool,
 }
@@ -78,6 +82,8 @@ impl Pair {
             events: Vec::new(),
             needs: Vec::new(),
             echo: false,
+            taken: 0,
+            asked: 0,
             limits,
             pool,
         }
@@ -197,7 +203,11 @@ impl Pair {
             while let Some(need) = self.half(role).poll_need() {
                 match &need {
                     Need::Socket { flow, .. } => self.half(role).handle_socket(now, *flow, Ok(())),
-                    Need::Listen { tunnel, at } => self.half(role).handle_listening(now, *tunnel, Ok(*at)),
+                    Need::Listen { tunnel, at } => {
+                        self.asked += 1;
+                        let outcome = if self.asked > self.taken { Ok(*at) } else { Err(Code::Unreachable) };
+                        self.half(role).handle_listening(now, *tunnel, outcome);
+                    }
                     Need::CloseSocket(_) | Need::Resolve { .. } | Need::Unlisten(_) => {}
                 }
                 self.needs.push((role, need));

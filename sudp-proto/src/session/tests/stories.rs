@@ -6,9 +6,9 @@ use super::pair::{Fate, Pair, TUNNEL, source};
 use crate::access::{Grant, Own};
 use crate::config::Limits;
 use crate::event::{Event, LinkLoss};
-use crate::session::{Access, Phase, Role, SendError, Treatment};
+use crate::session::{Access, InDoubt, Phase, Role, SendError, Treatment, Tunnel, Way};
 use crate::testing::{ms, secs};
-use crate::wire::{Class, Code};
+use crate::wire::{Address, Class, Code, TunnelId};
 
 #[test]
 fn a_datagram_and_its_answer_need_no_round_trip_to_open_the_flow() {
@@ -199,4 +199,18 @@ fn a_lost_session_moves_what_was_never_sent_and_counts_what_is_in_doubt() {
     assert_eq!(Pair::numbers(&pair.served), [0, 2]);
     assert_eq!(pair.client.counters().in_doubt, 1);
     assert_eq!(pair.count(|event| matches!(event, Event::Lost { in_doubt: 1, .. })), 1);
+}
+
+#[test]
+fn a_reverse_tunnel_whose_port_is_taken_is_asked_for_until_it_is_free() {
+    let mut pair = Pair::new();
+    let way = Way::Reverse { listen: source(53), to: Address::from(source(9)) };
+    let tunnel = Tunnel { way, treatment: Treatment::default(), in_doubt: InDoubt::Drop };
+    pair.client.add_tunnel(TunnelId(2), tunnel).unwrap();
+    pair.taken = 3;
+    pair.connect();
+    pair.run(secs(12));
+    assert_eq!(pair.asked, 4, "at once, and after 1, 2 and 4 s more");
+    let bound = Event::TunnelBound { tunnel: TunnelId(2), outcome: Ok(source(53)) };
+    assert_eq!(pair.count(|event| *event == bound), 1);
 }
