@@ -11,6 +11,7 @@ use crate::clock::{Nanos, nanos};
 pub struct Trace {
     hash: u64,
     notes: u64,
+    kept: usize,
     last: VecDeque<Note>,
 }
 
@@ -20,7 +21,13 @@ impl Trace {
 
     /// A trace in which nothing has happened.
     pub fn new() -> Self {
-        Self { hash: 0x9e37_79b9_7f4a_7c15, notes: 0, last: VecDeque::with_capacity(Self::KEPT) }
+        Self::keeping(Self::KEPT)
+    }
+
+    /// A trace that keeps so many notes for its story.
+    pub fn keeping(kept: usize) -> Self {
+        let last = VecDeque::with_capacity(kept.min(Self::KEPT));
+        Self { hash: 0x9e37_79b9_7f4a_7c15, notes: 0, kept, last }
     }
 
     /// Notes that something of `kind` happened, with two numbers that tell it from others.
@@ -31,7 +38,7 @@ impl Trace {
         self.hash = fold(self.hash ^ at, 0xa076_1d64_78bd_642f ^ u64::from(kind));
         self.hash = fold(self.hash ^ a, 0xe703_7ed1_a0b4_28db ^ b.rotate_left(32));
         self.notes += 1;
-        if self.last.len() == Self::KEPT {
+        if self.last.len() >= self.kept {
             self.last.pop_front();
         }
         self.last.push_back(Note { at, kind, a, b });

@@ -150,6 +150,12 @@ impl World {
         world
     }
 
+    /// The same world, with a story that is told from its beginning.
+    pub fn with_whole_story(mut self) -> Self {
+        self.trace = Trace::keeping(usize::MAX);
+        self
+    }
+
     /// Runs the plan to its end.
     pub fn run(mut self) -> Outcome {
         let end = span(self.plan.times.end);

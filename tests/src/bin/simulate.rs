@@ -79,7 +79,9 @@ fn run(wish: &Wish) -> ExitCode {
                     if seed >= wish.from.saturating_add(wish.seeds) {
                         return;
                     }
-                    let outcome = World::new(Plan::draw(seed)).run();
+                    let world = World::new(Plan::draw(seed));
+                    let world = if wish.tell { world.with_whole_story() } else { world };
+                    let outcome = world.run();
                     add(&sum, outcome, wish.tell);
                 }
             });

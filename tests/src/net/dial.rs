@@ -10,7 +10,7 @@ use crate::net::conn::{Connection, Duplex, End, State};
 use crate::net::puppet::Puppet;
 use crate::net::{Answer, Conn, Direction, Event, Host, Net, Path, Ready, Side, Way};
 use crate::pipe::Pipe;
-use crate::proxy::Stage;
+use crate::proxy::{Middlebox, Stage};
 
 /// What dials meet at an address.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -97,7 +97,11 @@ impl Net {
     }
 
     pub(super) fn dial_as(&mut self, from: Host, to: SocketAddr, puppet: Option<Puppet>) -> Conn {
-        let path = self.choose_path(from, to);
+        let mut path = self.choose_path(from, to);
+        if puppet.is_some() {
+            // What is a repetition is not repeated: two such boxes would never be done.
+            path.boxes.retain(|(middlebox, _)| !matches!(middlebox, Middlebox::Replay { .. }));
+        }
         let legs: Vec<Duplex> =
             path.hops().map(|hop| Duplex { up: Pipe::new(&hop.up), down: Pipe::new(&hop.down) }).collect();
         let stages = path.boxes.iter().map(|(middlebox, _)| Stage::new(middlebox, &self.rng.fork())).collect();

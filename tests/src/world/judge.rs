@@ -12,7 +12,7 @@ use sudp_proto::wire::Code;
 use super::{Role, Said, World};
 use crate::app::What;
 use crate::audit;
-use crate::clock::{Nanos, instant};
+use crate::clock::{NEVER, Nanos, instant};
 use crate::io::Machine;
 use crate::ledger::Totals;
 use crate::op::Kind;
@@ -151,14 +151,12 @@ impl World {
         match event {
             Event::BooksDiffer { .. } => self.violate(format!("{name}: {event:?}")),
             Event::LinkEnded { why, .. } => {
-                self.calm_since = self.now;
+                self.unsettle(machine);
                 if let LinkLoss::Violation(_) = why {
                     self.violate(format!("{name}: {event:?}"));
                 }
             }
-            Event::LinkUp { .. } | Event::LinkSuspect { .. } | Event::LinkCleared { .. } => {
-                self.calm_since = self.now;
-            }
+            Event::LinkUp { .. } | Event::LinkSuspect { .. } | Event::LinkCleared { .. } => self.unsettle(machine),
             Event::Closed { code, .. } => self.judge_end(&name, *code, event),
             Event::Lost { code, .. } => {
                 self.calm_since = self.now;
@@ -169,6 +167,17 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// Links have changed: what was sent before may be overtaken, and so may all while there are several.
+    fn unsettle(&mut self, machine: Machine) {
+        let session = match self.drivers.get_mut(&machine).map(|process| &mut process.role) {
+            Some(Role::Client { driver, .. }) => driver.endpoint_mut().session(),
+            Some(Role::Session { driver, .. }) => driver.endpoint_mut().session(),
+            Some(Role::Incoming { .. }) | None => None,
+        };
+        let several = session.is_some_and(|session| session.links().nth(1).is_some());
+        self.calm_since = if several { NEVER } else { self.now };
     }
 
     /// A session may end for these reasons; others mean that one side misunderstood the other.
@@ -282,7 +291,7 @@ impl World {
         Outcome {
             seed: self.plan.seed,
             hash: self.trace.hash(),
-            story: if self.violations.is_empty() { String::new() } else { self.trace.story(Said::tell) },
+            story: self.trace.story(Said::tell),
             violations: self.violations,
             coverage: self.coverage,
             virtual_time: Duration::from_nanos(self.now),
