@@ -194,4 +194,4 @@ const BATCH: usize = 64;
 /// Bytes in one batch, but for its last datagram.
 const BATCH_BYTES: usize = 64 << 10;
 /// Datagrams sent in one turn; more come out of one read only where datagrams are tiny.
-const FLUSH: usize = 1_024;
+pub(super) const FLUSH: usize = 1_024;

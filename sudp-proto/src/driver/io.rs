@@ -18,7 +18,7 @@ pub struct Token {
 }
 
 /// Which way a door became ready.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Way {
     /// Something can be read, received or collected.
     In,
