@@ -49,7 +49,7 @@ impl<E: Endpoint> Driver<E> {
                 Owner::Tunnel(tunnel) => session.handle_datagram(now, tunnel, from, payload),
             };
         });
-        budget.spend(datagrams.max(1), bytes);
+        budget.spend(datagrams, bytes);
         match outcome {
             Ok(step) => {
                 udp.faults = 0;
