@@ -1,7 +1,7 @@
 //! The dialling half: keeps a session on its links, whatever happens to them.
 //!
 //! [`Client`] joins three machines: the [`Session`], its links, and the
-//! [`Dialer`](dial::Dialer), which decides when to dial where. It is an [`Endpoint`]: the driver, or
+//! [`Dialer`], which decides when to dial where. It is an [`Endpoint`]: the driver, or
 //! any loop that does what the driver does, moves its bytes and datagrams.
 
 pub mod dial;
