@@ -17,3 +17,8 @@ pub mod rig;
 pub mod rules_ref;
 pub mod trace;
 pub mod world;
+
+/// The examples of the documents, run as tests so that they stay true.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+pub mod documents {}
