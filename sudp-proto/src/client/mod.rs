@@ -23,7 +23,7 @@ use crate::config::Limits;
 use crate::config::client::ClientConfig;
 use crate::driver::{Endpoint, Key, Order, sealed};
 use crate::event::LinkLoss;
-use crate::link::{LinkLimits, Proxy};
+use crate::link::{LinkEnd, LinkLimits, Proxy};
 use crate::rng::{Rng, Seed};
 use crate::session::{Deadline, Identity, Role, Session, Setup, Tunnel, TunnelError};
 use crate::wire::{Address, Code, Ordinal, TunnelId};
@@ -188,7 +188,6 @@ impl Client {
         let outcome = if self.upkeep.take_retired(ordinal) {
             Outcome::Abandoned
         } else {
-            self.upkeep.handle_lost(lived);
             Outcome::LinkEnded { lived, acknowledged: link.acknowledged }
         };
         self.dialer.handle_outcome(now, link.dial, outcome);
@@ -243,7 +242,13 @@ impl Client {
 
     fn handle_said(&mut self, now: Instant, key: Key, said: Said) {
         match said {
-            Said::Ended(Some(ordinal), _) => self.link_ended(now, ordinal),
+            Said::Ended(Some(ordinal), end) => {
+                let orderly = matches!(end, LinkEnd::Closed { .. } | LinkEnd::Truncated);
+                if let Some(link) = self.links.get(&ordinal).filter(|_| orderly) {
+                    self.upkeep.handle_ended_there(now, now.saturating_duration_since(link.since));
+                }
+                self.link_ended(now, ordinal);
+            }
             Said::Ended(None, end) => self.upgrade_ended(now, key, &end),
             Said::Message(message) => self.first_message(now, key, message),
             // The welcome follows by itself, and nothing may be said before it.
@@ -276,6 +281,8 @@ impl Endpoint for Client {
 
     fn handle_failed(&mut self, now: Instant, key: Key, why: io::ErrorKind) {
         match self.carrier.handle_broken(now, key) {
+            // A stream that broke says nothing of the age at which the far side ends links.
+            Some(Said::Ended(Some(ordinal), _)) => self.link_ended(now, ordinal),
             Some(said) => self.handle_said(now, key, said),
             None => self.dial_failed(now, key, failure(why)),
         }

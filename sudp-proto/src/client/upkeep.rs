@@ -10,8 +10,8 @@ use crate::wire::Ordinal;
 pub(super) struct Upkeep {
     wanted: usize,
     max_age: Option<Duration>,
-    /// The ages at which the far side ended the last two links.
-    ends: [Option<Duration>; 2],
+    /// The ages at which the far side ended the last two links, and when.
+    ends: [Option<(Instant, Duration)>; 2],
     /// When a link was last replaced with success.
     replaced: Option<Instant>,
     /// Since when there is one link too many, all of them sound.
@@ -46,9 +46,9 @@ impl Upkeep {
         self.surplus = None;
     }
 
-    /// The far side, or the path, ended a link of this age.
-    pub(super) fn handle_lost(&mut self, lived: Duration) {
-        self.ends = [self.ends[1], Some(lived)];
+    /// The far side ended a link of this age, in good order.
+    pub(super) fn handle_ended_there(&mut self, now: Instant, lived: Duration) {
+        self.ends = [self.ends[1], Some((now, lived))];
     }
 
     /// Whether this end was our own wish; asked once.
@@ -112,11 +112,11 @@ impl Upkeep {
     /// Nine tenths of the age that is configured, or at which the far side ended two links alike.
     fn age_limit(&self) -> Option<Duration> {
         let learnt = match self.ends {
-            [Some(one), Some(other)] => {
+            [Some((at, one)), Some((_, other))] if self.now < at + MEMORY => {
                 let (short, long) = (one.min(other), one.max(other));
                 (short >= LEARNT && long - short <= long / 10).then_some(short)
             }
-            [_, None] | [None, _] => None,
+            [Some(_), Some(_)] | [_, None] | [None, _] => None,
         };
         [self.max_age, learnt].into_iter().flatten().min().map(|age| age / 10 * 9)
     }
@@ -130,5 +130,7 @@ fn states(session: &Session) -> Vec<(Ordinal, LinkState)> {
 const SURPLUS: Duration = Duration::from_secs(10);
 /// Between two successful replacements at least this passes.
 const REST: Duration = Duration::from_secs(5);
+/// What was learnt so long ago is tried again: the far side may have changed.
+const MEMORY: Duration = Duration::from_secs(3_600);
 /// Links that ended younger than this do not say at what age links end here.
 const LEARNT: Duration = Duration::from_secs(20);
