@@ -22,7 +22,7 @@ use crate::session::{Access, Deadline, Identity, Role, Session, Setup};
 use crate::wire::{Code, Ordinal, SessionId, Welcome};
 
 pub use incoming::{Arrival, Claim, Incoming, IncomingSetup};
-pub use registry::{Admission, Founded, Identification, Refused, Registry};
+pub use registry::{Admission, Founded, Identification, Refused, Registry, Shares, Stance};
 
 /// What a server's half of a session is made with.
 #[derive(Clone, Debug)]
@@ -213,7 +213,7 @@ impl Endpoint for Server {
 }
 
 /// What the registry needs to know of a grant.
-impl From<&Grant> for registry::Shares {
+impl From<&Grant> for Shares {
     fn from(grant: &Grant) -> Self {
         Self { sessions: grant.sessions }
     }

@@ -1,11 +1,12 @@
 //! The table of a server's sessions: who may join which, who evicts whom, who has no room.
 //!
-//! Pure and synchronous; it is touched when a stream attaches and when a session ends, never per
-//! datagram, so that one lock around it costs nothing.
+//! Pure and synchronous; it is touched when a stream attaches and when a session begins, loses its
+//! links or ends, never per datagram, so that one lock around it costs nothing.
 
 use std::collections::BTreeMap;
 
 use crate::config::Limits;
+use crate::event::Event;
 use crate::rng::{Rng, Seed};
 use crate::wire::{Code, SessionId};
 
@@ -54,12 +55,22 @@ pub struct Registry {
     limits: Limits,
     rng: Rng,
     sessions: BTreeMap<SessionId, Entry>,
-    /// The newest incarnation of each named client, and the session that has it.
-    clients: BTreeMap<(Identification, String), SessionId>,
+    principals: BTreeMap<Identification, Principal>,
     /// Sessions without links.
     detached: usize,
-    /// Sessions may still be on their way from a former process.
-    taking_over: bool,
+    stance: Stance,
+}
+
+/// Whether new sessions are welcome.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Stance {
+    /// Sessions of a former process are on their way here: none is called unknown, and none begins.
+    TakingOver,
+    /// Come in.
+    #[default]
+    Open,
+    /// The server is on its way out: sessions that exist may be joined, none begins.
+    Leaving,
 }
 
 #[derive(Debug)]
@@ -72,6 +83,25 @@ struct Entry {
     detached: bool,
 }
 
+/// The sessions of one principal.
+#[derive(Debug, Default)]
+struct Principal {
+    /// Those whose client gave no name.
+    unnamed: usize,
+    named: BTreeMap<String, Vec<SessionId>>,
+}
+
+impl Principal {
+    /// How many clients it has; one that is about to replace its own session counts once.
+    fn clients(&self) -> usize {
+        self.unnamed + self.named.len()
+    }
+
+    fn of(&self, client: &str) -> &[SessionId] {
+        self.named.get(client).map_or(&[], Vec::as_slice)
+    }
+}
+
 impl Registry {
     /// An empty table.
     pub fn new(limits: Limits, seed: &Seed) -> Self {
@@ -79,15 +109,15 @@ impl Registry {
             limits,
             rng: Rng::new(seed),
             sessions: BTreeMap::new(),
-            clients: BTreeMap::new(),
+            principals: BTreeMap::new(),
             detached: 0,
-            taking_over: false,
+            stance: Stance::default(),
         }
     }
 
-    /// While sessions of a former process are on their way here, none is called unknown.
-    pub fn set_taking_over(&mut self, taking_over: bool) {
-        self.taking_over = taking_over;
+    /// Says whether new sessions are welcome from now on.
+    pub fn set_stance(&mut self, stance: Stance) {
+        self.stance = stance;
     }
 
     /// Decides on a claim for a new session of a principal with this grant, or on the second half of a
@@ -104,8 +134,10 @@ impl Registry {
     pub fn join(&self, claim: &Claim, who: Option<&Identification>) -> Result<SessionId, Refused> {
         let Some(attach) = &claim.hello.attach else { return Err(Refused(Code::Malformed)) };
         let Some(entry) = self.sessions.get(&attach.session) else {
-            let code = if self.taking_over { Code::GoingAway } else { Code::UnknownSession };
-            return Err(Refused(code));
+            return Err(Refused(match self.stance {
+                Stance::TakingOver => Code::GoingAway,
+                Stance::Open | Stance::Leaving => Code::UnknownSession,
+            }));
         };
         // A session of someone else is as unknown as one that does not exist.
         if who.is_some_and(|who| *who != entry.who) {
@@ -117,51 +149,50 @@ impl Registry {
         Ok(attach.session)
     }
 
-    /// A session's client has spoken, so it stands: names the older sessions of the same client, which
-    /// are to be closed with [`Code::Evicted`].
-    pub fn establish(&mut self, session: SessionId) -> Vec<SessionId> {
-        let Some(entry) = self.sessions.get_mut(&session).filter(|entry| entry.provisional) else { return Vec::new() };
-        entry.provisional = false;
-        if entry.client.is_empty() {
-            return Vec::new();
+    /// Takes note of an event of a session, and names the sessions that are to be closed, each with
+    /// its code.
+    ///
+    /// Every event of every session comes here: an older session gives way when the newer one of its
+    /// client is established, and of those without links only so many are kept.
+    pub fn handle_event(&mut self, session: SessionId, event: &Event) -> Vec<(SessionId, Code)> {
+        match event {
+            Event::Established => self.establish(session),
+            Event::Detached => self.detach(session),
+            Event::LinkUp { .. } => self.reattach(session),
+            Event::Closed { .. } => {
+                self.remove(session);
+                Vec::new()
+            }
+            Event::BooksDiffer { .. }
+            | Event::FlowClosed { .. }
+            | Event::FlowOpened { .. }
+            | Event::GoAway(_)
+            | Event::LinkCleared { .. }
+            | Event::LinkEnded { .. }
+            | Event::LinkSuspect { .. }
+            | Event::Lost { .. }
+            | Event::Paused
+            | Event::Poisoned { .. }
+            | Event::Started { .. }
+            | Event::TunnelBound { .. } => Vec::new(),
         }
-        let (who, client, incarnation) = (entry.who.clone(), entry.client.clone(), entry.incarnation);
-        let older = self.sessions.iter().filter(|(id, other)| {
-            **id != session && other.who == who && other.client == client && other.incarnation < incarnation
-        });
-        let older: Vec<SessionId> = older.map(|(id, _)| *id).collect();
-        self.clients.insert((who, client), session);
-        older
     }
 
-    /// A session has lost its last link, or has one again. Refused when too many wait for links: the
-    /// session is then to be closed with [`Code::Full`].
-    pub fn set_detached(&mut self, session: SessionId, detached: bool) -> Result<(), Refused> {
-        let Some(entry) = self.sessions.get_mut(&session) else { return Ok(()) };
-        if entry.detached == detached {
-            return Ok(());
-        }
-        if detached && self.detached >= self.limits.detached {
-            return Err(Refused(Code::Full));
-        }
-        entry.detached = detached;
-        if detached {
-            self.detached += 1;
-        } else {
-            self.detached -= 1;
-        }
-        Ok(())
-    }
-
-    /// A session is over.
+    /// Forgets a session that is over, or whose claim came to nothing after all.
     pub fn remove(&mut self, session: SessionId) {
         let Some(entry) = self.sessions.remove(&session) else { return };
-        if entry.detached {
-            self.detached -= 1;
+        self.detached -= usize::from(entry.detached);
+        let Some(principal) = self.principals.get_mut(&entry.who) else { return };
+        if entry.client.is_empty() {
+            principal.unnamed -= 1;
+        } else if let Some(sessions) = principal.named.get_mut(&entry.client) {
+            sessions.retain(|other| *other != session);
+            if sessions.is_empty() {
+                principal.named.remove(&entry.client);
+            }
         }
-        let name = (entry.who, entry.client);
-        if self.clients.get(&name) == Some(&session) {
-            self.clients.remove(&name);
+        if principal.clients() == 0 {
+            self.principals.remove(&entry.who);
         }
     }
 
@@ -176,18 +207,28 @@ impl Registry {
     }
 
     fn found(&mut self, claim: &Claim, who: &Identification, shares: Shares) -> Result<Founded, Refused> {
+        if self.stance != Stance::Open {
+            return Err(Refused(Code::GoingAway));
+        }
         let hello = &claim.hello;
-        let same = |entry: &&Entry| entry.who == *who && entry.client == hello.client && !hello.client.is_empty();
+        let principal = self.principals.get(who);
+        let same = principal.map_or(&[][..], |principal| principal.of(&hello.client));
         // One of the very same age is this hello again: raced, or repeated by a proxy. The first to be heard wins.
-        if self.sessions.values().filter(same).any(|entry| entry.incarnation > hello.incarnation) {
+        let newer = |id: &SessionId| self.sessions.get(id).is_some_and(|entry| entry.incarnation > hello.incarnation);
+        if same.iter().any(newer) {
             return Err(Refused(Code::Stale));
         }
-        let replaced = self.sessions.values().filter(same).count();
-        let held = self.sessions.values().filter(|entry| entry.who == *who).count();
-        if self.sessions.len() >= self.limits.sessions || held.saturating_sub(replaced) >= shares.sessions {
+        let clients = principal.map_or(0, Principal::clients) + usize::from(same.is_empty());
+        if self.sessions.len() >= self.limits.sessions || clients > shares.sessions || same.len() >= RACED {
             return Err(Refused(Code::Full));
         }
         let founded = Founded { session: SessionId(self.rng.array()), secret: self.rng.array() };
+        let principal = self.principals.entry(who.clone()).or_default();
+        if hello.client.is_empty() {
+            principal.unnamed += 1;
+        } else {
+            principal.named.entry(hello.client.clone()).or_default().push(founded.session);
+        }
         let entry = Entry {
             secret: founded.secret,
             who: who.clone(),
@@ -199,4 +240,35 @@ impl Registry {
         self.sessions.insert(founded.session, entry);
         Ok(founded)
     }
+
+    /// A session's client has spoken, so it stands, and the older ones of the same client do not.
+    fn establish(&mut self, session: SessionId) -> Vec<(SessionId, Code)> {
+        let Some(entry) = self.sessions.get_mut(&session).filter(|entry| entry.provisional) else { return Vec::new() };
+        entry.provisional = false;
+        let incarnation = entry.incarnation;
+        let same = self.principals.get(&entry.who).map_or(&[][..], |principal| principal.of(&entry.client));
+        let older = |id: &&SessionId| self.sessions.get(id).is_some_and(|other| other.incarnation < incarnation);
+        same.iter().filter(older).map(|id| (*id, Code::Evicted)).collect()
+    }
+
+    fn detach(&mut self, session: SessionId) -> Vec<(SessionId, Code)> {
+        let Some(entry) = self.sessions.get_mut(&session).filter(|entry| !entry.detached) else { return Vec::new() };
+        if self.detached >= self.limits.detached {
+            return vec![(session, Code::Full)];
+        }
+        entry.detached = true;
+        self.detached += 1;
+        Vec::new()
+    }
+
+    fn reattach(&mut self, session: SessionId) -> Vec<(SessionId, Code)> {
+        if let Some(entry) = self.sessions.get_mut(&session).filter(|entry| entry.detached) {
+            entry.detached = false;
+            self.detached -= 1;
+        }
+        Vec::new()
+    }
 }
+
+/// Sessions of one client at a time: one that stands, and those whose welcome may not have arrived.
+const RACED: usize = 16;
