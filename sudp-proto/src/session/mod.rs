@@ -353,6 +353,12 @@ impl Session {
         self.flows.iter().map(|(_, flow)| flow.id())
     }
 
+    /// Ended links of which a count is still owed, on one side or the other.
+    #[cfg(test)]
+    pub(crate) fn unforgotten(&self) -> Vec<Ordinal> {
+        self.links.ended.keys().copied().collect()
+    }
+
     fn closed(&self) -> bool {
         matches!(self.phase, Phase::Closed(_))
     }
