@@ -86,7 +86,7 @@ struct Process {
 enum Role {
     Client { driver: Box<Driver<Client>>, client: usize },
     Incoming { driver: Box<Driver<Incoming>>, server: usize },
-    Session { driver: Box<Driver<Server>>, server: usize, id: SessionId, established: bool },
+    Session { driver: Box<Driver<Server>>, server: usize, id: SessionId },
 }
 
 /// What the world does at a time of its own.

@@ -4,13 +4,11 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use sudp_proto::driver::Endpoint as _;
 use sudp_proto::wire::{FlowId, GoAwayReason};
 
 use super::plan::{ip, server_address, service_address, service_name};
 use super::{Chore, Role, Said, World};
 use crate::app::{Manners, Rhythm};
-use crate::clock::instant;
 use crate::io::Machine;
 use crate::net::{Answer, Conn, Direction, Fault, Leg, Listener, Path, Side, Trouble};
 use crate::op::{Kind, Op};

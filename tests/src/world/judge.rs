@@ -133,13 +133,18 @@ impl World {
     pub(super) fn drain_events(&mut self, machine: Machine) {
         loop {
             let Some(process) = self.drivers.get_mut(&machine) else { return };
-            let (session, client) = match &mut process.role {
-                Role::Client { driver, client } => (driver.endpoint_mut().session(), Some(*client)),
-                Role::Session { driver, .. } => (driver.endpoint_mut().session(), None),
+            let (session, client, home) = match &mut process.role {
+                Role::Client { driver, client } => (driver.endpoint_mut().session(), Some(*client), None),
+                Role::Session { driver, server, id, .. } => {
+                    (driver.endpoint_mut().session(), None, Some((*server, *id)))
+                }
                 Role::Incoming { .. } => return,
             };
             let Some(event) = session.and_then(Session::poll_event) else { return };
             self.judge(machine, client, &event);
+            if let Some((server, id)) = home {
+                self.tell_registry(server, id, &event);
+            }
         }
     }
 

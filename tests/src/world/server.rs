@@ -10,9 +10,10 @@ use sudp_proto::Rng;
 use sudp_proto::access::{Grant, Own, Pool, Rules};
 use sudp_proto::config::Limits;
 use sudp_proto::driver::{Driver, Key};
+use sudp_proto::event::Event;
 use sudp_proto::link::{Answer, ServerExpect, Subprotocol};
 use sudp_proto::server::{Admission, Claim, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup};
-use sudp_proto::session::{Access, Phase};
+use sudp_proto::session::Access;
 use sudp_proto::wire::{Code, SessionId};
 
 use super::client::limits;
@@ -151,7 +152,7 @@ impl World {
                 let id = founded.session;
                 let driver = Box::new(Driver::new(Server::new(now, &founded, names, setup)));
                 let at = self.servers[server].host;
-                let session = self.add(at, Role::Session { driver, server, id, established: false });
+                let session = self.add(at, Role::Session { driver, server, id });
                 self.servers[server].sessions.insert(id, session);
                 self.coverage.sessions += 1;
                 id
@@ -199,38 +200,30 @@ impl World {
 
     pub(super) fn after_session(&mut self, now: Instant, machine: Machine) {
         self.drain_events(machine);
-        let Some(Role::Session { driver, server, id, established }) =
-            self.drivers.get_mut(&machine).map(|process| &mut process.role)
-        else {
+        let Some(Role::Session { driver, server, id }) = self.drivers.get(&machine).map(|process| &process.role) else {
             return;
         };
         let (server, id) = (*server, *id);
-        let session = driver.endpoint().session();
-        let (phase, linked) = (session.phase(), session.links().next().is_some());
-        let finished = driver.endpoint().is_finished();
-        let newly = phase == Phase::Established && !std::mem::replace(established, phase == Phase::Established);
-        if newly {
-            self.evict(now, server, id);
+        if driver.endpoint().session().is_closed() {
+            self.servers[server].registry.remove(id);
         }
-        let host = &mut self.servers[server];
-        if matches!(phase, Phase::Closed(_)) {
-            host.registry.remove(id);
-        } else if let Err(refused) = host.registry.set_detached(id, !linked) {
-            self.violate(format!("a server has no room for one detached session: {refused}"));
-        }
-        if finished {
+        if driver.endpoint().is_finished() {
             self.servers[server].sessions.remove(&id);
             self.dismantle(now, machine);
         }
     }
 
-    /// Older sessions of the same client make room.
-    fn evict(&mut self, now: Instant, server: usize, id: SessionId) {
-        for older in self.servers[server].registry.establish(id) {
-            self.coverage.sometimes("evicted");
-            let Some(&machine) = self.servers[server].sessions.get(&older) else { continue };
+    /// The table hears of everything that happens to a session, and says which others must go for it.
+    pub(super) fn tell_registry(&mut self, server: usize, id: SessionId, event: &Event) {
+        let now = instant(self.now);
+        for (other, code) in self.servers[server].registry.handle_event(id, event) {
+            match code {
+                Code::Evicted => self.coverage.sometimes("evicted"),
+                _ => self.violate(format!("a server has no room for one session without links: {code:?}")),
+            }
+            let Some(&machine) = self.servers[server].sessions.get(&other) else { continue };
             if let Some(Role::Session { driver, .. }) = self.drivers.get_mut(&machine).map(|process| &mut process.role) {
-                driver.endpoint_mut().session_mut().close(now, Code::Evicted);
+                driver.endpoint_mut().session_mut().close(now, code);
                 self.dirty.insert(machine);
             }
         }
