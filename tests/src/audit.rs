@@ -60,10 +60,7 @@ pub fn settled(client: &Report, server: &Report) -> Result<(), String> {
             let acknowledged = sender.books.acknowledged - sender.base.acknowledged;
             let processed = receiver.books.processed - receiver.base.processed;
             if acknowledged != processed {
-                return Err(format!(
-                    "{name}'s flow {}: {acknowledged} acknowledged, {processed} processed",
-                    flow.id.0
-                ));
+                return Err(format!("{name}'s flow {}: {acknowledged} acknowledged, {processed} processed", flow.id.0));
             }
         }
     }

@@ -75,7 +75,8 @@ impl Doors {
 
     /// Forgets what a process left behind that was killed: the network has closed it already.
     pub fn forget(&mut self, machine: Machine) {
-        let gone: Vec<u64> = self.behind.range((machine, 0)..=(machine, u64::MAX)).map(|((_, token), _)| *token).collect();
+        let gone: Vec<u64> =
+            self.behind.range((machine, 0)..=(machine, u64::MAX)).map(|((_, token), _)| *token).collect();
         for token in gone {
             self.remove(machine, token);
         }

@@ -116,8 +116,7 @@ impl World {
         let mut rng = Rng::new(&Seed::from(plan.seed ^ 0x776f_726c));
         let mut net = Net::new(&rng.fork());
         net.set_hop(plan.hop);
-        let clients: Vec<ClientHost> =
-            (0..2).map(|client| ClientHost::new(net.host(ip(1, client)))).collect();
+        let clients: Vec<ClientHost> = (0..2).map(|client| ClientHost::new(net.host(ip(1, client)))).collect();
         let hosts: Vec<Host> = (0..plan.servers).map(|server| net.host(ip(2, server))).collect();
         let app_host = net.host(ip(3, 0));
         let service_host = net.host(ip(4, 0));
@@ -269,8 +268,7 @@ impl World {
 
     fn take_turn(&mut self, now: Instant, machine: Machine) {
         let Some(process) = self.drivers.get_mut(&machine) else { return };
-        let mut view =
-            View { net: &mut self.net, doors: &mut self.doors, host: process.host, machine, now };
+        let mut view = View { net: &mut self.net, doors: &mut self.doors, host: process.host, machine, now };
         let turn = match &mut process.role {
             Role::Client { driver, .. } => turn_of(driver, now, &mut view),
             Role::Incoming { driver, .. } => turn_of(driver, now, &mut view),

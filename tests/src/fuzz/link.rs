@@ -3,7 +3,6 @@
 //! The first byte of the data chooses how the rest is cut. Every input is also passed whole, and both
 //! ways must come to the same; what a link holds and writes is bounded by what it was given.
 
-
 use bytes::BytesMut;
 use sudp_proto::Seed;
 use sudp_proto::link::{Answer, ClientUpgrade, Link, LinkEvent, LinkLimits, Scheme, ServerExpect, Subprotocol};

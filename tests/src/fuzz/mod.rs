@@ -4,8 +4,8 @@
 //! stable toolchain all run the same code.
 
 pub mod access;
-pub mod session;
 pub mod link;
+pub mod session;
 pub mod wire;
 
 use std::path::{Path, PathBuf};

@@ -13,9 +13,7 @@ use sudp_proto::Seed;
 use sudp_proto::access::{Grant, Own, Pool};
 use sudp_proto::config::Limits;
 use sudp_proto::event::{Event, LinkLoss};
-use sudp_proto::session::{
-    Access, Identity, InDoubt, Phase, Role, SendError, Session, Setup, Treatment, Tunnel, Way,
-};
+use sudp_proto::session::{Access, Identity, InDoubt, Phase, Role, SendError, Session, Setup, Treatment, Tunnel, Way};
 use sudp_proto::wire::{Address, Class, Code, FlowId, GoAwayReason, Hello, Ordinal, SessionId, TunnelId, Welcome};
 
 use crate::app::Stamp;
@@ -449,11 +447,8 @@ impl Pair {
 
     fn deliver(&mut self, to_server: bool) -> Result<(), String> {
         let now = instant(self.now);
-        let halves = if to_server {
-            self.servers.iter_mut().flatten().collect::<Vec<_>>()
-        } else {
-            vec![&mut self.client]
-        };
+        let halves =
+            if to_server { self.servers.iter_mut().flatten().collect::<Vec<_>>() } else { vec![&mut self.client] };
         for half in halves {
             while let Some(need) = half.poll_need() {
                 if let sudp_proto::session::Need::Socket { flow, .. } = need {
@@ -673,7 +668,10 @@ mod tests {
             if run(&script).is_err() {
                 let script = shrink(script);
                 let breach = run(&script).expect_err("a shrunken script still fails");
-                eprintln!("script {seed}: {breach}\n  {:?}", script.chunks_exact(2).map(|step| (step[0] % 24, step[1])).collect::<Vec<_>>());
+                eprintln!(
+                    "script {seed}: {breach}\n  {:?}",
+                    script.chunks_exact(2).map(|step| (step[0] % 24, step[1])).collect::<Vec<_>>()
+                );
                 bad += 1;
             }
         }

@@ -102,7 +102,10 @@ impl World {
             }
             Kind::Flap => {
                 for reset in 0..3 + op.amount % 12 {
-                    self.later(Duration::from_millis(u64::from(reset) * (50 + u64::from(op.pick) * 8)), Chore::ResetOne);
+                    self.later(
+                        Duration::from_millis(u64::from(reset) * (50 + u64::from(op.pick) * 8)),
+                        Chore::ResetOne,
+                    );
                 }
             }
             Kind::Listener => {
@@ -214,7 +217,8 @@ impl World {
         }
         self.servers[server].draining = true;
         for machine in self.servers[server].sessions.values().copied().collect::<Vec<_>>() {
-            if let Some(Role::Session { driver, .. }) = self.drivers.get_mut(&machine).map(|process| &mut process.role) {
+            if let Some(Role::Session { driver, .. }) = self.drivers.get_mut(&machine).map(|process| &mut process.role)
+            {
                 driver.endpoint_mut().session_mut().drain(now, GoAwayReason::Shutdown, Duration::from_secs(1));
                 self.dirty.insert(machine);
             }
@@ -303,7 +307,13 @@ impl World {
         });
         let paths = self.plan.sound_paths.clone();
         self.set_paths(&paths);
-        for host in self.clients.iter().map(|client| client.host).chain(self.servers.iter().map(|server| server.host)).collect::<Vec<_>>() {
+        for host in self
+            .clients
+            .iter()
+            .map(|client| client.host)
+            .chain(self.servers.iter().map(|server| server.host))
+            .collect::<Vec<_>>()
+        {
             self.wake(now, host);
         }
         let twin = self.clients[1].machine.is_some();

@@ -243,7 +243,8 @@ impl World {
         if session.phase() != Phase::Established || session.links().next().is_none() {
             let deadline = driver.endpoint().poll_timeout();
             let phase = session.phase();
-            return self.violate(format!("the client is not connected after all faults: {phase:?}, waits for {deadline:?}"));
+            return self
+                .violate(format!("the client is not connected after all faults: {phase:?}, waits for {deadline:?}"));
         }
         let other = session.id().and_then(|id| {
             let server = self.servers.iter().find_map(|server| server.sessions.get(&id))?;
