@@ -29,7 +29,7 @@ impl Session {
         let session = [
             self.queues.next_expiry().map(|at| Deadline::new(at, "drop what is too old")),
             self.flows.next_look().map(|at| Deadline::new(at, "look for idle flows")),
-            self.tunnels.next_retry().map(|at| Deadline::new(at, "ask for a listener again")),
+            self.retry_due().map(|at| Deadline::new(at, "ask for a listener again")),
             self.end_due().map(|(at, _)| at).map(|at| Deadline::new(at, "end the session")),
         ];
         links.chain(session).flatten().min()

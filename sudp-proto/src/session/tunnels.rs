@@ -232,20 +232,30 @@ impl Session {
     }
 
     pub(crate) fn handle_bound(&mut self, now: Instant, bound: Bound) {
-        if self.tunnels.configured.contains_key(&bound.tunnel) {
-            match bound.outcome {
-                // Someone else may have the port for a while yet: this client's own former session, most often.
-                Err(Code::Unreachable | Code::Full) => self.tunnels.postpone(now, bound.tunnel),
-                Ok(_) | Err(_) => {
-                    self.tunnels.retries.remove(&bound.tunnel);
-                }
+        let Bound { tunnel, outcome } = bound;
+        let configured = self.tunnels.configured.get(&tunnel).map(|tunnel| &tunnel.way);
+        let Some(Way::Reverse { .. }) = configured else { return };
+        match outcome {
+            Ok(_) => {
+                self.tunnels.retries.remove(&tunnel);
             }
-            self.event(Event::TunnelBound { tunnel: bound.tunnel, outcome: bound.outcome });
+            // Someone else may have the port for a while yet, this client's own former session most often;
+            // or the grant may change.
+            Err(_) => self.tunnels.postpone(now, tunnel),
         }
+        self.event(Event::TunnelBound { tunnel, outcome });
+    }
+
+    /// When to ask again; nothing can be asked without a link.
+    pub(crate) fn retry_due(&self) -> Option<Instant> {
+        self.tunnels.next_retry().filter(|_| !self.links.live.is_empty())
     }
 
     /// Asks again for the listeners whose time has come.
     pub(crate) fn retry_listeners(&mut self, now: Instant) {
+        if self.retry_due().is_none_or(|due| due > now) {
+            return;
+        }
         let due = self.tunnels.retries.iter().filter(|(_, retry)| retry.at <= now);
         let due: Vec<TunnelId> = due.map(|(tunnel, _)| *tunnel).collect();
         for tunnel in due {

@@ -93,6 +93,7 @@ impl World {
                     }
                 }
                 self.dirty.extend(self.clients[0].machine);
+                self.calm_since = self.calm_since.max(self.now + crate::clock::span(Duration::from_secs(20)));
             }
             Kind::Deny => {
                 self.servers[server].denies = op.amount % 4 > 0;

@@ -162,6 +162,8 @@ impl World {
                 }
             }
             Event::LinkUp { .. } | Event::LinkSuspect { .. } | Event::LinkCleared { .. } => self.unsettle(machine),
+            // A source whose flow closes goes on with another one, and datagrams of both are under way.
+            Event::FlowClosed { .. } | Event::FlowOpened { .. } => self.unsettle(machine),
             Event::Closed { code, .. } => self.judge_end(&name, *code, event),
             Event::Lost { code, .. } => {
                 self.calm_since = self.now;
@@ -182,7 +184,9 @@ impl World {
             Some(Role::Incoming { .. }) | None => None,
         };
         let several = session.is_some_and(|session| session.links().nth(1).is_some());
-        self.calm_since = if several { NEVER } else { self.now };
+        let calm_since = if several { NEVER } else { self.now };
+        // What was put off stays put off.
+        self.calm_since = if self.calm_since == NEVER { calm_since } else { calm_since.max(self.calm_since) };
     }
 
     /// A session may end for these reasons; others mean that one side misunderstood the other.
