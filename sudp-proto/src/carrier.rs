@@ -1,6 +1,7 @@
 //! A session with its links on bytes: what a client and a server have in common.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -22,7 +23,8 @@ pub(crate) struct Carrier {
 
 #[derive(Debug)]
 struct Stream {
-    link: Link,
+    /// Boxed, for a map keeps room for several.
+    link: Box<Link>,
     /// The link of the session it carries, once it is attached.
     ordinal: Option<Ordinal>,
     /// The session's last words on it were written.
@@ -54,7 +56,7 @@ impl Carrier {
 
     /// Puts a link on a stream.
     pub(crate) fn put(&mut self, key: Key, link: Link, ordinal: Option<Ordinal>) {
-        self.streams.insert(key, Stream { link, ordinal, parted: false });
+        self.streams.insert(key, Stream { link: Box::new(link), ordinal, parted: false });
     }
 
     /// From here on the stream carries this link of the session.
@@ -186,6 +188,7 @@ impl Carrier {
             }
         }
         self.part(now);
+        self.session.set_link_memory(self.streams.values().map(|stream| stream.link.held()).sum());
         self.streams.get(&key).map_or(&[], |stream| stream.link.output())
     }
 
@@ -224,8 +227,18 @@ impl Carrier {
         }
         self.session.handle_timeout(now);
         self.part(now);
+        if self.session.is_resting() {
+            self.streams.values_mut().for_each(|stream| stream.link.release());
+        }
     }
 
+    /// The stream behind `last`, so that all can be gone through while they come and go.
+    pub(crate) fn key_after(&self, last: Option<Key>) -> Option<Key> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.streams.range((from, Bound::Unbounded)).next().map(|(key, _)| *key)
+    }
+
+    #[cfg(test)]
     pub(crate) fn keys(&self) -> Vec<Key> {
         self.streams.keys().copied().collect()
     }
@@ -246,5 +259,5 @@ pub(crate) fn close_code(code: Code) -> u16 {
 }
 
 /// A link keeps at most about this much that is not written: what waits longer waits in our queues.
-const OUTPUT: usize = 32 * 1_024;
+const OUTPUT: usize = 16 * 1_024;
 const NORMAL: u16 = 1_000;

@@ -131,6 +131,19 @@ impl Lease {
         }
     }
 
+    /// How much more it could use at this moment.
+    pub fn room(&self) -> u64 {
+        let (terms, free) = (self.pool.terms(), self.pool.free());
+        let fair = match terms.sharing {
+            Sharing::All => free,
+            Sharing::AsMuchAsFree => {
+                let guaranteed = terms.guaranteed.saturating_sub(self.held);
+                guaranteed.max(free.saturating_sub(self.held) / 2).min(free)
+            }
+        };
+        self.held - self.used + fair
+    }
+
     /// What is in use.
     pub const fn used(&self) -> u64 {
         self.used

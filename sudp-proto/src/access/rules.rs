@@ -14,6 +14,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 mod parse;
 
@@ -23,7 +24,7 @@ use super::{CLOSED, Decision, Network, Opening, RuleRef};
 
 /// Rules in order; the first that matches decides.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules(Arc<[Rule]>);
 
 impl Rules {
     /// Rules a list holds at most.
@@ -33,7 +34,7 @@ impl Rules {
     pub fn new(rules: Vec<Rule>) -> Result<Self, RuleError> {
         match rules.len() > Self::MAX {
             true => Err(RuleError::too_many(rules.len())),
-            false => Ok(Self(rules)),
+            false => Ok(Self(rules.into())),
         }
     }
 
@@ -46,7 +47,7 @@ impl Rules {
             }
             rules.push(line.parse().map_err(|error| (index, error))?);
         }
-        Ok(Self(rules))
+        Ok(Self(rules.into()))
     }
 
     /// Allows everything that can be allowed, each closed network by a rule of its own.

@@ -175,11 +175,13 @@ impl Client {
     /// The session ended links on its own: their dials are told.
     fn collect_gone(&mut self, now: Instant) {
         self.carrier.part(now);
-        let live: Vec<Ordinal> = self.carrier.session.links().collect();
-        let gone: Vec<Ordinal> = self.links.keys().copied().filter(|ordinal| !live.contains(ordinal)).collect();
-        for ordinal in gone {
+        while let Some(ordinal) = self.links.keys().copied().find(|ordinal| !self.carries(*ordinal)) {
             self.link_ended(now, ordinal);
         }
+    }
+
+    fn carries(&self, ordinal: Ordinal) -> bool {
+        self.carrier.session.links().any(|live| live == ordinal)
     }
 
     fn link_ended(&mut self, now: Instant, ordinal: Ordinal) {
@@ -334,7 +336,9 @@ impl Endpoint for Client {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.carrier.handle_timeout(now);
-        for key in self.carrier.keys() {
+        let mut last = None;
+        while let Some(key) = self.carrier.key_after(last) {
+            last = Some(key);
             while let Some(said) = self.carrier.poll_said(now, key) {
                 self.handle_said(now, key, said);
             }

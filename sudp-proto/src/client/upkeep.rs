@@ -30,12 +30,11 @@ impl Upkeep {
     /// How many more links are wanted now: those that are suspect or about to end do not count, but
     /// there is never more than one above what is wanted.
     pub(super) fn lacking(&self, session: &Session) -> usize {
-        let states = states(session);
-        let sound = states.iter().filter(|(_, state)| state.suspect.is_none() && !self.aged(state)).count();
+        let sound = states(session).filter(|(_, state)| state.suspect.is_none() && !self.aged(state)).count();
         let resting = self.replaced.is_some_and(|at| self.now < at + REST);
         let wanted = self.wanted.min(session.links_allowed());
         let most = if resting { wanted } else { wanted + 1 };
-        wanted.saturating_sub(sound).min(most.saturating_sub(states.len()))
+        wanted.saturating_sub(sound).min(most.saturating_sub(session.links().count()))
     }
 
     /// A dial became one of so many links.
@@ -61,12 +60,13 @@ impl Upkeep {
     /// A link that should be ended now.
     pub(super) fn poll_retire(&mut self, now: Instant, session: &Session) -> Option<Ordinal> {
         self.now = now;
-        let states = states(session);
-        let sound = states.iter().filter(|(_, state)| state.suspect.is_none()).count();
-        let retired = if states.len() <= self.wanted {
+        if session.links().count() <= self.wanted {
             self.surplus = None;
-            None
-        } else if sound == 0 {
+            return None;
+        }
+        let states: Vec<_> = states(session).collect();
+        let sound = states.iter().filter(|(_, state)| state.suspect.is_none()).count();
+        let retired = if sound == 0 {
             // All are suspect: the one without progress for longest makes room for a dial.
             states.iter().min_by_key(|(_, state)| state.progress).map(|(ordinal, _)| *ordinal)
         } else {
@@ -79,7 +79,7 @@ impl Upkeep {
     pub(super) fn poll_timeout(&self, session: &Session) -> Option<Instant> {
         let surplus = self.surplus.map(|since| since + SURPLUS);
         let limit = self.age_limit();
-        let ages = states(session).into_iter().filter_map(|(_, state)| Some(state.since + limit?));
+        let ages = states(session).filter_map(|(_, state)| Some(state.since + limit?));
         let rest = self.replaced.map(|at| at + REST);
         // What has passed was seen, and is waited for no more.
         ages.chain(rest).chain(surplus).filter(|at| *at > self.now).min()
@@ -122,8 +122,8 @@ impl Upkeep {
     }
 }
 
-fn states(session: &Session) -> Vec<(Ordinal, LinkState)> {
-    session.links().filter_map(|ordinal| Some((ordinal, session.link(ordinal)?))).collect()
+fn states(session: &Session) -> impl Iterator<Item = (Ordinal, LinkState)> {
+    session.links().filter_map(|ordinal| Some((ordinal, session.link(ordinal)?)))
 }
 
 /// After a false alarm both links stay for this long.

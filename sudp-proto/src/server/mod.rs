@@ -206,7 +206,9 @@ impl Endpoint for Server {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.carrier.handle_timeout(now);
-        for key in self.carrier.keys() {
+        let mut last = None;
+        while let Some(key) = self.carrier.key_after(last) {
+            last = Some(key);
             self.drain_said(now, key);
         }
     }

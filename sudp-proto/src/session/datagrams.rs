@@ -187,26 +187,48 @@ impl Session {
         let mut record = std::mem::take(&mut self.scratch.record);
         record.clear();
         batch::emit_record(&mut record, flow.open.flow, address, extension, payload);
-        let room = if self.memory.take(record.len() as u64 + RECORD_OVERHEAD) { usize::MAX } else { 0 };
+        let fits = self.memory.used() > 0 && self.queues.fits(slot, spec.class, record.len());
+        let room = if fits { usize::MAX } else { usize::try_from(self.memory.room()).unwrap_or(usize::MAX) };
         let mut lost = Vec::new();
         self.queues.push(at, slot, spec, &record, room, &mut |dropped| lost.push(dropped));
         self.scratch.record = record;
         for dropped in lost {
             self.count_dropped(dropped);
         }
-        self.settle_memory();
+        if !fits {
+            self.settle_memory();
+        }
     }
 
     /// Brings the lease of memory to what is really held.
     pub(crate) fn settle_memory(&mut self) {
-        let held = (self.queues.held() + self.unresolved.bytes()) as u64;
+        let held = self.queues.held() + self.working_memory();
+        let held = u64::try_from(held).unwrap_or(u64::MAX);
         let used = self.memory.used();
         if held < used {
             self.memory.give(used - held);
         } else if held > used {
-            // Storage grows in steps; what the pool does not have now, the next datagram is refused for.
-            let _ = self.memory.take(held - used);
+            // Others may have been faster; what the pool does not have now, the next datagram is refused for.
+            let missing = held - used;
+            let _ = self.memory.take(missing) || self.memory.take(missing.min(self.memory.room()));
         }
+    }
+
+    /// What is held for batches under way. A session that is not at rest counts for what the first of
+    /// them need before it has them, so that what was queued in the last of the pool can still leave.
+    fn working_memory(&self) -> usize {
+        let held = self.unresolved.held() + self.scratch.held() + self.link_memory;
+        if self.is_resting() { held } else { held.max(WORKING) }
+    }
+
+    /// Whether another batch may be held until it is acknowledged.
+    pub(crate) fn affords_batch(&self) -> bool {
+        self.working_memory() <= WORKING || self.unresolved.is_empty() || self.memory.room() > 0
+    }
+
+    /// Says how much memory the links hold for what they have to write, so that it counts as the session's.
+    pub fn set_link_memory(&mut self, bytes: usize) {
+        self.link_memory = bytes;
     }
 
     /// Stops a flow's sending; its CLOSE follows when everything of it is settled.
@@ -401,8 +423,8 @@ impl Role {
     }
 }
 
-/// What a queue keeps beside a record.
-const RECORD_OVERHEAD: u64 = 64;
+/// A window at its start, the messages in a link's output and one in the making.
+const WORKING: usize = 96 << 10;
 /// Heads, an OPEN and an address beside one datagram in a message.
 const AROUND: usize = 1_024;
 /// A one-shot flow unused for this long may make room for another.

@@ -247,6 +247,7 @@ impl Session {
             self.settle_close(slot);
         }
         self.unresolved.recycle(batch);
+        self.queues.stir(now);
         self.settle_drain(now);
     }
 

@@ -244,6 +244,14 @@ impl Flows {
         }
     }
 
+    /// Gives back room for flows with something to deliver, and what inboxes do not need.
+    pub(crate) fn shrink_ready(&mut self) {
+        self.ready.shrink_to_fit();
+        for flow in self.slots.iter_mut().flatten() {
+            flow.inbox.held.shrink_to_fit();
+        }
+    }
+
     fn shrink(&mut self) {
         self.slots = Vec::new();
         self.free = Vec::new();

@@ -243,6 +243,8 @@ impl Session {
     fn link_up(&mut self, now: Instant, ordinal: Ordinal) {
         let Some(lane) = self.links.free_lane() else { return };
         self.activity.moment(now, &self.links);
+        // Most sessions have one link, and room for one more is cheaper made when it comes.
+        self.links.live.reserve_exact(1);
         self.links.live.push(Live::new(now, ordinal, lane, self.first_window));
         self.detached = None;
         self.counters.links += 1;

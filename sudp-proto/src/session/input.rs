@@ -89,18 +89,16 @@ impl Session {
             return Ok(());
         }
         let fresh = usize::try_from(ack.count - known).unwrap_or(usize::MAX).min(link.sent.len());
-        let numbers: Vec<Number> = link.sent.iter().take(fresh).map(|sent| sent.number).collect();
         if let Some(newest) = link.sent.get(fresh - 1) {
-            let (stamp, largest) = (newest.stamp, link.sent.iter().take(fresh).map(|sent| sent.bytes).max());
-            link.window.on_acked(now, stamp, ack.delay);
-            self.proven_size = self.proven_size.max(largest.unwrap_or(0));
+            link.window.on_acked(now, newest.stamp, ack.delay);
         }
-        link.sent.drain(..fresh);
-        link.overdue = link.overdue.saturating_sub(fresh);
         link.beat.handle_ack(now);
+        link.overdue = link.overdue.saturating_sub(fresh);
         self.progress(now, ordinal);
-        for number in numbers {
-            self.resolve(now, number, None);
+        for _ in 0..fresh {
+            let Some(sent) = self.links.get_mut(ordinal).and_then(|link| link.sent.pop_front()) else { break };
+            self.proven_size = self.proven_size.max(sent.bytes);
+            self.resolve(now, sent.number, None);
         }
         Ok(())
     }
@@ -153,6 +151,7 @@ impl Session {
             link.beat.handle_data();
         }
         self.counters.batches_in += 1;
+        self.queues.stir(now);
         if !self.seen.insert(head.number) {
             self.counters.duplicates += 1;
             return;

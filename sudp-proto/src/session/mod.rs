@@ -106,6 +106,8 @@ pub struct Session {
     proven_size: usize,
     frame_limit: Option<usize>,
     memory: Lease,
+    /// What the links hold of it.
+    link_memory: usize,
     limiter: Limiter,
     events: VecDeque<Event>,
     needs: VecDeque<Need>,
@@ -249,6 +251,7 @@ impl Session {
             proven_size: 0,
             frame_limit: None,
             memory: pool.lease(),
+            link_memory: 0,
             limiter: Limiter::new(rates),
             events: VecDeque::new(),
             needs: VecDeque::new(),

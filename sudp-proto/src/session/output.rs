@@ -50,6 +50,12 @@ pub(crate) struct Scratch {
     pub(crate) record: Vec<u8>,
 }
 
+impl Scratch {
+    pub(crate) fn held(&self) -> usize {
+        self.head.capacity() + self.record.capacity() + self.draft.bytes.capacity()
+    }
+}
+
 impl Session {
     /// The next message for a link, or none if there is nothing to say or no room for it.
     ///
@@ -238,7 +244,7 @@ impl Session {
 
     /// Cuts a batch of what waits, controls first.
     fn cut(&mut self, now: Instant, index: usize) -> Option<Number> {
-        if !self.unresolved.may_cut() || self.unresolved.bytes() >= self.limits.unresolved {
+        if !self.unresolved.may_cut() || self.unresolved.bytes() >= self.limits.unresolved || !self.affords_batch() {
             return None;
         }
         if !self.controls.is_empty() {

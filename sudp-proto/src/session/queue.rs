@@ -211,7 +211,7 @@ impl Queues {
         self.sched.enter(&mut self.flows, slot, spec);
 
         let arena = &mut self.arenas[class_index(self.flows[slot].spec.class)];
-        arena.make_room(&mut self.flows, record.len());
+        arena.make_room(&mut self.flows, record.len(), room / 2);
         let flow = &mut self.flows[slot];
         let before = flow.backlog;
         arena.push(flow, tick, record);
@@ -220,6 +220,12 @@ impl Queues {
         if self.bytes > cap {
             self.shrink(cap, dropped);
         }
+    }
+
+    /// Whether a datagram of a flow can be pushed without taking more memory, given what the flow wants now.
+    pub(crate) fn fits(&self, slot: Slot, class: Class, len: usize) -> bool {
+        let class = self.flows.get(slot).map_or(class, |flow| flow.spec.class);
+        self.arenas[class_index(class)].fits(len)
     }
 
     /// Cuts a batch of at most `target` bytes from the flows of `lanes`, appending to `draft`.
@@ -294,6 +300,17 @@ impl Queues {
             Some(Look::Quiet) => self.release(now),
             None => {}
         }
+    }
+
+    /// Something else than a push happened: what is kept for speed is kept for another while.
+    pub(crate) fn stir(&mut self, now: Instant) {
+        let now = self.clock(now);
+        self.rest.pushed(now);
+    }
+
+    /// Whether nothing is queued, and nothing has happened for so long that nothing is kept for speed.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.rest.look.is_none()
     }
 
     /// When to call [`expire`](Self::expire) next.

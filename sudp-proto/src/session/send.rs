@@ -195,6 +195,11 @@ impl Unresolved {
         self.bytes
     }
 
+    /// Storage held in all, with what is kept for batches to come.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes + self.spare.bytes
+    }
+
     /// Takes everything out, oldest first, and begins anew from number 1: the session was lost.
     pub(crate) fn restart(&mut self) -> Vec<Batch> {
         let batches = std::mem::replace(self, Self::new()).batches;
@@ -231,6 +236,7 @@ impl Unresolved {
 struct Spare {
     small: Vec<Storage>,
     large: Vec<Storage>,
+    bytes: usize,
 }
 
 type Storage = (Vec<u8>, Vec<Share>, Vec<Ordinal>);
@@ -238,7 +244,9 @@ type Storage = (Vec<u8>, Vec<Share>, Vec<Ordinal>);
 impl Spare {
     fn take(&mut self, size: usize) -> Storage {
         let shelf = if size <= SMALL { &mut self.small } else { &mut self.large };
-        shelf.pop().unwrap_or_default()
+        let storage = shelf.pop().unwrap_or_default();
+        self.bytes -= storage.0.capacity();
+        storage
     }
 
     fn give(&mut self, batch: Batch) {
@@ -246,6 +254,7 @@ impl Spare {
         let (shelf, most) = if size <= SMALL { (&mut self.small, SPARE_SMALL) } else { (&mut self.large, SPARE_LARGE) };
         if shelf.len() < most && size <= LARGE {
             shelf.push((batch.body, batch.shares, batch.carriers));
+            self.bytes += size;
         }
     }
 }

@@ -44,8 +44,9 @@ impl Session {
         if let Some((_, code)) = self.end_due().filter(|(at, _)| *at <= now) {
             return self.fail(now, code);
         }
-        let ordinals: Vec<Ordinal> = self.links.live.iter().map(|link| link.ordinal).collect();
-        for ordinal in ordinals {
+        // From the back, since a link that ends leaves the list.
+        for index in (0..self.links.live.len()).rev() {
+            let Some(ordinal) = self.links.live.get(index).map(|link| link.ordinal) else { continue };
             if let Some(link) = self.links.get_mut(ordinal) {
                 link.owed.handle_timeout(now, self.limits.ack_delay);
             }
@@ -172,8 +173,30 @@ impl Session {
         for dropped in lost {
             self.count_dropped(dropped);
         }
-        if self.queues.is_empty() && self.unresolved.is_empty() {
-            self.unresolved.shrink();
+        if self.is_resting() {
+            self.tidy();
+        }
+    }
+
+    /// Whether nothing has happened for a while, so that nothing should be kept for speed.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.queues.is_resting()
+    }
+
+    /// Gives back what was only kept for speed.
+    fn tidy(&mut self) {
+        self.unresolved.shrink();
+        self.flows.shrink_ready();
+        self.scratch = super::output::Scratch::default();
+        self.records = Vec::new();
+        self.events.shrink_to_fit();
+        self.needs.shrink_to_fit();
+        self.gone.shrink_to_fit();
+        self.controls.shrink_to_fit();
+        for link in &mut self.links.live {
+            link.sent.shrink_to_fit();
+            link.frames.shrink_to_fit();
+            link.copies.shrink_to_fit();
         }
     }
 

@@ -50,14 +50,20 @@ impl Head {
 }
 
 impl Arena {
-    /// Makes room for a datagram of `len` bytes, sliding together what is queued where that helps.
-    pub(super) fn make_room(&mut self, flows: &mut Flows, len: usize) {
-        if self.heads.len() < self.heads.capacity() && self.bytes.capacity() - self.bytes.len() >= len {
+    /// Whether there is room for a datagram of `len` bytes as it is.
+    pub(super) fn fits(&self, len: usize) -> bool {
+        self.heads.len() < self.heads.capacity() && self.bytes.capacity() - self.bytes.len() >= len
+    }
+
+    /// Makes room for a datagram of `len` bytes, sliding together what is queued where that helps; where
+    /// it does not, grows by no more than `spare` beyond what must be.
+    pub(super) fn make_room(&mut self, flows: &mut Flows, len: usize, spare: usize) {
+        if self.fits(len) {
             return;
         }
         self.compact(flows);
-        grow(&mut self.bytes, len, FIRST_BYTES);
-        grow(&mut self.heads, 1, FIRST_HEADS);
+        grow(&mut self.bytes, len, FIRST_BYTES, spare);
+        grow(&mut self.heads, 1, FIRST_HEADS, spare / OVERHEAD);
     }
 
     /// Appends a datagram to the backlog of its flow.
@@ -183,11 +189,12 @@ impl Arena {
     }
 }
 
-/// Makes room for `more`, and unless there is enough to be worth the sliding, for half as much again.
-fn grow<T>(list: &mut Vec<T>, more: usize, first: usize) {
+/// Makes room for `more`, and unless there is enough to be worth the sliding, for half as much again
+/// if that is no more than `most`.
+fn grow<T>(list: &mut Vec<T>, more: usize, first: usize, most: usize) {
     let spare = list.capacity() - list.len();
-    if spare < more.max(list.len() / 4) {
-        list.reserve_exact(more.max(list.len() / 2).max(first));
+    if spare < more.max((list.len() / 4).min(most)) {
+        list.reserve_exact(more.max((list.len() / 2).max(first).min(most)));
     }
 }
 
