@@ -24,7 +24,7 @@ use sudp_proto::access::{Grant, Own, Pool};
 use sudp_proto::client::{Client, ClientSetup};
 use sudp_proto::config::Limits;
 use sudp_proto::config::client::{ClientConfig, Scheme, ServerConfig};
-use sudp_proto::driver::{Driver, Endpoint, Token, Turn, Way};
+use sudp_proto::driver::{Driver, Token, Turn, Way};
 use sudp_proto::link::{Answer, ServerExpect, Subprotocol};
 use sudp_proto::server::{
     Admission, Claim, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup,
@@ -132,9 +132,17 @@ impl Loop {
                         next = Some(now);
                     }
                 }
-                Machine::Server(driver) if driver.endpoint().is_finished() => self.forget(who, driver),
-                other @ (Machine::Client(_) | Machine::Server(_)) => {
-                    self.machines.insert(who, other);
+                Machine::Server(driver) => {
+                    if self.tell(now, who, driver) {
+                        next = Some(now);
+                    }
+                }
+                Machine::Client(mut driver) => {
+                    // Flows that were opened by hand would be asked for here, too: `Driver::poll_delivery`.
+                    while let Some(event) = driver.endpoint_mut().session_mut().poll_event() {
+                        eprintln!("{event:?}");
+                    }
+                    self.machines.insert(who, Machine::Client(driver));
                 }
             }
         }
@@ -212,10 +220,28 @@ impl Loop {
         self.doors.hand_on((who, stream.token), (host, at));
     }
 
-    fn forget(&mut self, who: usize, driver: Box<Driver<Server>>) {
-        let server = driver.dismantle(&mut Lent(&mut self.doors, who));
-        self.registry.remove(server.id());
-        self.sessions.remove(&server.id());
+    /// The registry hears what happens to a session, and says which others are to be closed for it. Says
+    /// whether there were any.
+    fn tell(&mut self, now: Instant, who: usize, mut driver: Box<Driver<Server>>) -> bool {
+        let (session, mut closing) = (driver.endpoint().id(), Vec::new());
+        while let Some(event) = driver.endpoint_mut().session_mut().poll_event() {
+            eprintln!("{event:?}");
+            closing.extend(self.registry.handle_event(session, &event));
+        }
+        if driver.endpoint().is_finished() {
+            driver.dismantle(&mut Lent(&mut self.doors, who));
+            self.registry.remove(session);
+            self.sessions.remove(&session);
+        } else {
+            self.machines.insert(who, Machine::Server(driver));
+        }
+        for (session, code) in &closing {
+            let host = self.sessions.get(session).and_then(|host| self.machines.get_mut(host));
+            if let Some(Machine::Server(server)) = host {
+                server.endpoint_mut().session_mut().close(now, *code);
+            }
+        }
+        !closing.is_empty()
     }
 }
 
@@ -230,20 +256,11 @@ impl Machine {
 
     fn turn(&mut self, now: Instant, io: &mut Lent<'_>) -> Turn {
         match self {
-            Self::Client(driver) => drive(driver, now, io),
-            Self::Incoming(driver) => drive(driver, now, io),
-            Self::Server(driver) => drive(driver, now, io),
+            Self::Client(driver) => driver.turn(now, io),
+            Self::Incoming(driver) => driver.turn(now, io),
+            Self::Server(driver) => driver.turn(now, io),
         }
     }
-}
-
-fn drive(driver: &mut Driver<impl Endpoint>, now: Instant, io: &mut Lent<'_>) -> Turn {
-    let turn = driver.turn(now, io);
-    // Flows that were opened by hand would be asked for here, too: see `Driver::poll_delivery`.
-    while let Some(event) = driver.endpoint_mut().session().and_then(|session| session.poll_event()) {
-        eprintln!("{event:?}");
-    }
-    turn
 }
 
 #[expect(clippy::disallowed_methods, reason = "a real loop has a real clock")]
