@@ -60,9 +60,13 @@ impl Session {
                 self.counters.dropped_out.add(DropReason::Denied, 1);
                 return Err(SendError::Refused);
             }
-            None => self.begin_flow(now, tunnel, Some(source), None)?,
+            None => {
+                let begun = self.begin_flow(now, tunnel, Some(source), None);
+                self.count_refusal(begun)?
+            }
         };
-        self.send_on(now, slot, None, payload)
+        let sent = self.send_on(now, slot, None, payload);
+        self.count_refusal(sent)
     }
 
     /// Begins a flow by hand. Datagrams may follow at once; the OPEN travels with them.
@@ -100,7 +104,8 @@ impl Session {
         let slot = self.flows.slot(flow).ok_or(SendError::Flow(flow))?;
         let alone = self.flows.at(slot).is_some_and(|flow| flow.places.len() <= 1);
         let address = (!alone).then(|| Address::from(from));
-        self.send_on(now, slot, address.as_ref(), payload)
+        let sent = self.send_on(now, slot, address.as_ref(), payload);
+        self.count_refusal(sent)
     }
 
     /// Ends a flow of this side, when what it sent so far is settled.
@@ -155,7 +160,7 @@ impl Session {
     /// A flow's socket takes no more for now: its datagrams are held, within bounds.
     pub fn block(&mut self, flow: FlowId) {
         if let Some(flow) = self.flows.get_mut(flow) {
-            flow.inbox.blocked = true;
+            flow.inbox.block();
         }
     }
 
@@ -167,6 +172,19 @@ impl Session {
             flow.inbox.blocked = false;
         }
         self.flows.list(slot);
+    }
+
+    /// A datagram off a socket has nobody to be returned to: what is not taken is dropped, and counted.
+    fn count_refusal<T>(&mut self, outcome: Result<T, SendError>) -> Result<T, SendError> {
+        let reason = match &outcome {
+            Ok(_) | Err(SendError::Refused) => return outcome,
+            Err(SendError::TooLarge { .. }) => DropReason::Oversize,
+            Err(SendError::Full { .. }) => DropReason::Full,
+            Err(SendError::Closed | SendError::Flow(_) | SendError::Tunnel(_)) => DropReason::Closed,
+        };
+        self.counters.accepted += 1;
+        self.counters.dropped_out.add(reason, 1);
+        outcome
     }
 
     /// Queues a datagram that is accepted already.

@@ -216,14 +216,26 @@ impl Inbox {
         self.held.len() + self.finding.len()
     }
 
-    pub(crate) fn push(&mut self, inbound: Inbound) {
+    pub(crate) fn push(&mut self, mut inbound: Inbound) {
+        if self.blocked {
+            inbound.payload = Bytes::copy_from_slice(&inbound.payload);
+        }
         self.bytes += inbound.payload.len();
         self.held.push_back(inbound);
     }
 
-    pub(crate) fn push_finding(&mut self, address: Address, inbound: Inbound) {
+    pub(crate) fn push_finding(&mut self, address: Address, mut inbound: Inbound) {
+        inbound.payload = Bytes::copy_from_slice(&inbound.payload);
         self.bytes += inbound.payload.len();
         self.finding.push_back((address, inbound));
+    }
+
+    /// What waits for its socket is copied out of the messages it came in, which are much larger.
+    pub(crate) fn block(&mut self) {
+        self.blocked = true;
+        for inbound in &mut self.held {
+            inbound.payload = Bytes::copy_from_slice(&inbound.payload);
+        }
     }
 
     /// Takes the oldest datagram out.
