@@ -18,7 +18,7 @@ use sudp_proto::wire::{Address, Class, Code, FlowId, GoAwayReason, Hello, Ordina
 
 use crate::app::Stamp;
 use crate::audit;
-use crate::clock::{Nanos, instant, span};
+use crate::clock::{NEVER, Nanos, instant, span};
 use crate::ledger::{Ledger, Terms};
 
 /// Runs a script, and panics over what must not happen.
@@ -192,7 +192,7 @@ impl Pair {
 
     fn burst(&mut self, pick: usize) {
         for _ in 0..pick {
-            self.send(pick % SOURCES, 40 + pick);
+            self.send(pick % SOURCES, 40 + pick * 97);
         }
     }
 
@@ -468,7 +468,7 @@ impl Pair {
     }
 
     fn events(&mut self) -> Result<(), String> {
-        let mut lost = None;
+        let mut changed = false;
         for half in std::iter::once(&mut self.client).chain(self.servers.iter_mut().flatten()) {
             while let Some(event) = half.poll_event() {
                 match event {
@@ -477,22 +477,24 @@ impl Pair {
                         return Err(format!("{:?}: a violation, {code:?}", half.role()));
                     }
                     Event::Closed { code, .. } => {
-                        if half.role() == Role::Client {
-                            lost = Some(code);
-                        }
                         let harmless = matches!(code, Code::GoingAway | Code::Done | Code::Silent | Code::Poison);
                         if !harmless {
                             return Err(format!("{:?}: closed with {code:?}", half.role()));
                         }
                     }
                     Event::LinkUp { .. } | Event::LinkEnded { .. } | Event::LinkSuspect { .. } => {
-                        self.calm_since = self.now;
+                        changed = true;
                     }
+                    Event::FlowOpened { .. } | Event::FlowClosed { .. } => changed = true,
                     _ => {}
                 }
             }
         }
-        let _ = lost;
+        if changed {
+            let mut halves = std::iter::once(&self.client).chain(self.servers.iter().flatten());
+            let several = halves.any(|half| half.links().nth(1).is_some());
+            self.calm_since = if several { NEVER } else { self.now };
+        }
         Ok(())
     }
 
