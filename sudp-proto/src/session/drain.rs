@@ -11,7 +11,7 @@ use crate::wire::{Code, Frame, GoAway, GoAwayReason};
 pub(crate) struct Drain {
     /// Why, once either side has asked for it.
     pub(crate) reason: Option<GoAwayReason>,
-    /// How long the remote asked not to be dialled.
+    /// How long the remote asked not to be dialled, or was asked.
     pub(crate) after: Duration,
     /// We asked.
     pub(crate) ours: bool,
@@ -39,6 +39,7 @@ impl Session {
             return;
         }
         self.drain.ours = true;
+        self.drain.after = after;
         self.drain.reason.get_or_insert(reason);
         self.say(Frame::GoAway(GoAway { reason, after }));
         self.settle_drain(now);
@@ -85,7 +86,7 @@ impl Session {
         if self.drain.ours
             && let Some(reason) = self.drain.reason
         {
-            self.say_last(Frame::GoAway(GoAway { reason, after: Duration::ZERO }));
+            self.say_last(Frame::GoAway(GoAway { reason, after: self.drain.after }));
         }
         if self.drain.settled_here {
             self.say_last(Frame::Settled);
