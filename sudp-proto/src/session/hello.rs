@@ -108,8 +108,10 @@ impl Session {
     /// Takes a hello whose proof was checked; the link of its ordinal is live from here on. A refused
     /// hello changes nothing.
     pub fn accept(&mut self, now: Instant, hello: &Hello) -> Result<Vec<FinalCount>, Code> {
-        if let Phase::Closed(code) = self.phase {
-            return Err(code);
+        match self.phase {
+            Phase::Fresh | Phase::Provisional | Phase::Established => {}
+            Phase::Closed(Code::Evicted) => return Err(Code::Evicted),
+            Phase::Closed(_) => return Err(Code::UnknownSession),
         }
         let ordinal = hello.ordinal;
         if !self.links.ordinals.fresh(ordinal) {
