@@ -107,6 +107,12 @@ impl Backoff {
         self.wait_as_told(now, wait);
     }
 
+    /// Takes note that the server was heard, and that there is nothing to wait for.
+    pub fn handle_heard(&mut self) {
+        self.outage = None;
+        self.path_until = None;
+    }
+
     /// Takes note that a link was attached.
     pub fn handle_attached(&mut self, now: Instant, rng: &mut Rng) {
         if self.outage.is_none() {
@@ -166,8 +172,7 @@ impl Backoff {
     /// The server was heard, so its path works.
     fn wait_as_told(&mut self, now: Instant, wait: Duration) {
         self.failed = Some(now);
-        self.outage = None;
-        self.path_until = None;
+        self.handle_heard();
         self.told_until = self.told_until.max(Some(now + wait));
     }
 }

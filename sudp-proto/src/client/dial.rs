@@ -248,7 +248,10 @@ impl Dialer {
                 RefusalKind::Transient => backoff.handle_refused(now, rng, retry_after),
             },
             // The owner is there, and so is its place in the order: nothing to wait for.
-            Outcome::UnknownSession { by } if self.owner.is(by) => self.lose(Lost::UnknownSession),
+            Outcome::UnknownSession { by } if self.owner.is(by) => {
+                backoff.handle_heard();
+                self.lose(Lost::UnknownSession);
+            }
             Outcome::UnknownSession { .. } => {
                 // The next answer may be the owner's: no reason to wait longer each time.
                 backoff.handle_path_failed(now, rng);
