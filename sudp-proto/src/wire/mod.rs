@@ -7,7 +7,7 @@
 
 pub mod ack;
 pub mod address;
-mod base64;
+pub(crate) mod base64;
 pub mod batch;
 pub mod control;
 pub mod flow;
