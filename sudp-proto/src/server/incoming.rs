@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::carrier;
 use crate::config::Limits;
 use crate::driver::{Endpoint, Key, Order, sealed};
 use crate::link::{Answer, Link, LinkEvent, LinkLimits, RequestHead, ServerExpect, WrongStage};
@@ -47,7 +48,7 @@ enum Stage {
     /// A claim to be polled.
     Claiming(Box<Claim>),
     /// A claim that someone decides on.
-    Deciding { in_band: bool, hello: Box<Hello> },
+    Deciding { in_band: bool, hello: Box<Hello>, raw: Bytes },
     /// A request that is not ours, to be polled.
     Strange(Box<RequestHead>),
     /// A stranger that someone answers.
@@ -73,6 +74,7 @@ pub struct Claim {
 pub struct Arrival {
     pub(super) link: Link,
     pub(super) hello: Hello,
+    pub(super) raw: Bytes,
     /// The hello came as a message, so that the upgrade was answered already.
     pub(super) in_band: bool,
 }
@@ -113,7 +115,8 @@ impl Incoming {
     pub fn poll_claim(&mut self) -> Option<Claim> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Claiming(claim) => {
-                self.stage = Stage::Deciding { in_band: claim.in_band, hello: Box::new(claim.hello.clone()) };
+                let (in_band, raw) = (claim.in_band, claim.raw.clone());
+                self.stage = Stage::Deciding { in_band, hello: Box::new(claim.hello.clone()), raw };
                 Some(*claim)
             }
             other @ (Stage::Reading
@@ -151,7 +154,7 @@ impl Incoming {
     /// Grants the claim. The stream goes with it, and so does the unread rest of its input.
     pub fn grant(self) -> Option<Arrival> {
         match self.stage {
-            Stage::Deciding { in_band, hello } => Some(Arrival { link: self.link, hello: *hello, in_band }),
+            Stage::Deciding { in_band, hello, raw } => Some(Arrival { link: self.link, hello: *hello, raw, in_band }),
             Stage::Reading
             | Stage::Waiting(_)
             | Stage::Claiming(_)
@@ -228,6 +231,14 @@ impl Incoming {
     }
 
     fn claim_message(&mut self, now: Instant, mut message: Bytes) {
+        let asked = match &self.stage {
+            Stage::Claiming(claim) => Some(&claim.raw),
+            Stage::Deciding { raw, .. } => Some(raw),
+            Stage::Reading | Stage::Waiting(_) | Stage::Strange(_) | Stage::Stranger | Stage::Over => None,
+        };
+        if asked.is_some_and(|raw| carrier::is_copy(&message, raw)) {
+            return;
+        }
         let Stage::Waiting(head) = &self.stage else {
             // Nothing may be said before the welcome.
             self.link.close(now, UNEXPECTED, "");
@@ -344,7 +355,7 @@ pub(super) fn refuse(now: Instant, link: &mut Link, in_band: bool, code: Code, s
         Frame::Refuse(Refuse { code, retry_after }).emit(&mut frame);
         // A link that is gone already has nothing left to be told.
         let _ = link.send(&[&frame]);
-        link.close(now, crate::carrier::close_code(code), "");
+        link.close(now, carrier::close_code(code), "");
         return;
     }
     let Ok(mut answer) = Answer::new(status(code)) else { return };

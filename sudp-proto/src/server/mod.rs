@@ -72,7 +72,7 @@ impl Server {
     /// is returned; a refusal was answered on the stream, which is then on its way out.
     pub fn adopt(&mut self, now: Instant, arrival: Arrival) -> (Key, Result<(), Code>) {
         let key = self.carrier.draw();
-        let Arrival { mut link, hello, in_band } = arrival;
+        let Arrival { mut link, hello, raw, in_band } = arrival;
         let ordinal = hello.ordinal;
         let first = hello.attach.is_none();
         let accepted = self.carrier.session.accept(now, &hello);
@@ -102,6 +102,7 @@ impl Server {
         };
         let _ = link.send(&[&Session::welcome_frame(&welcome)]);
         self.carrier.put(key, link, Some(ordinal));
+        self.carrier.expect_copy(key, raw);
         self.carrier.part(now);
         (key, Ok(()))
     }
@@ -144,7 +145,7 @@ impl Server {
         while let Some(said) = self.carrier.poll_said(now, key) {
             match said {
                 // What carried the session is the session's business, and what does not has no more to say.
-                Said::Ended(..) | Said::Message(_) | Said::Open => {}
+                Said::Ended(_) | Said::Message(_) | Said::Open => {}
             }
         }
     }
