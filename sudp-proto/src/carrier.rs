@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use crate::driver::{Key, Order};
 use crate::event::LinkLoss;
 use crate::link::{Link, LinkEnd, LinkEvent};
-use crate::session::{Deadline, Phase, Session};
-use crate::wire::{Close, Code, Frame, Ordinal};
+use crate::session::{Deadline, Gone, Phase, Role, Session};
+use crate::wire::{Close, Code, Frame, Ordinal, next_frame};
 
 /// A session and the streams that carry it.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Carrier {
     streams: BTreeMap<Key, Stream>,
     next: u64,
     orders: VecDeque<Order>,
+    /// What ended on a client, for its dialling.
+    gone: VecDeque<Gone>,
 }
 
 #[derive(Debug)]
@@ -29,6 +31,21 @@ struct Stream {
     ordinal: Option<Ordinal>,
     /// The session's last words on it were written.
     parted: bool,
+    /// The hello that it answered, which may come once more; forgotten with the next message.
+    hello: Option<Bytes>,
+}
+
+impl Stream {
+    fn is_copy(&self, message: &Bytes) -> bool {
+        self.hello.as_ref().is_some_and(|hello| is_copy(message, hello))
+    }
+
+    fn say_close(&mut self, code: Code) {
+        let mut frame = Vec::new();
+        Frame::Close(Close { code, reason: String::new() }).emit(&mut frame);
+        // A link that is not open any more has nothing left to be told.
+        let _ = self.link.send(&[&frame]);
+    }
 }
 
 /// What happened on a stream that is not the session's business.
@@ -38,13 +55,15 @@ pub(crate) enum Said {
     Open,
     /// A message on a stream that is not attached.
     Message(Bytes),
-    /// The link has ended; if it carried the session, that knows.
-    Ended(Option<Ordinal>, LinkEnd),
+    /// A link has ended that did not carry the session.
+    Ended(LinkEnd),
+    /// The far side has ended, in good order, a link that carried the session.
+    Finished(Ordinal),
 }
 
 impl Carrier {
     pub(crate) fn new(session: Session) -> Self {
-        Self { session, streams: BTreeMap::new(), next: 1, orders: VecDeque::new() }
+        Self { session, streams: BTreeMap::new(), next: 1, orders: VecDeque::new(), gone: VecDeque::new() }
     }
 
     /// A name for a stream to come.
@@ -56,7 +75,14 @@ impl Carrier {
 
     /// Puts a link on a stream.
     pub(crate) fn put(&mut self, key: Key, link: Link, ordinal: Option<Ordinal>) {
-        self.streams.insert(key, Stream { link: Box::new(link), ordinal, parted: false });
+        self.streams.insert(key, Stream { link: Box::new(link), ordinal, parted: false, hello: None });
+    }
+
+    /// On an impatient client's link its hello may come a second time, as a message.
+    pub(crate) fn expect_copy(&mut self, key: Key, hello: Bytes) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.hello = Some(hello);
+        }
     }
 
     /// From here on the stream carries this link of the session.
@@ -96,10 +122,9 @@ impl Carrier {
     /// The stream broke and is closed.
     pub(crate) fn handle_broken(&mut self, now: Instant, key: Key) -> Option<Said> {
         let stream = self.streams.remove(&key)?;
-        if let Some(ordinal) = stream.ordinal {
-            self.session.detach(now, ordinal, LinkLoss::Ended);
-        }
-        Some(Said::Ended(stream.ordinal, LinkEnd::Truncated))
+        let Some(ordinal) = stream.ordinal else { return Some(Said::Ended(LinkEnd::Truncated)) };
+        self.session.detach(now, ordinal, LinkLoss::Ended);
+        None
     }
 
     /// The next thing that happened on a stream; what is the session's business goes there.
@@ -108,36 +133,56 @@ impl Carrier {
             let stream = self.streams.get_mut(&key)?;
             let event = stream.link.poll_event()?;
             match (event, stream.ordinal) {
+                // It does not prove that the welcome was read.
+                (LinkEvent::Message(message), Some(_)) if stream.is_copy(&message) => {}
                 (LinkEvent::Message(message), Some(ordinal)) => {
+                    stream.hello = None;
                     self.session.handle_message(now, ordinal, message);
                     self.part(now);
                 }
                 (LinkEvent::Message(message), None) => return Some(Said::Message(message)),
                 (LinkEvent::Open { .. }, _) => return Some(Said::Open),
-                (LinkEvent::Ended(end), ordinal) => {
-                    if let Some(ordinal) = ordinal {
-                        self.session.detach(now, ordinal, LinkLoss::Ended);
+                (LinkEvent::Ended(end), Some(ordinal)) => {
+                    self.session.detach(now, ordinal, LinkLoss::Ended);
+                    if matches!(end, LinkEnd::Closed { .. } | LinkEnd::Truncated) {
+                        return Some(Said::Finished(ordinal));
                     }
-                    return Some(Said::Ended(ordinal, end));
                 }
+                (LinkEvent::Ended(end), None) => return Some(Said::Ended(end)),
                 // A server's link says these before it comes here, and text is refused by its limits.
                 (LinkEvent::Request(_) | LinkEvent::Stranger(_) | LinkEvent::Text(_), _) => {}
             }
         }
     }
 
-    /// Lets go of the streams of links that the session ended.
+    /// Lets go of the streams of links that have ended.
     pub(crate) fn part(&mut self, now: Instant) {
-        while let Some((ordinal, why)) = self.session.poll_gone() {
-            let gone = self.streams.values_mut().find(|stream| stream.ordinal == Some(ordinal));
-            let Some(stream) = gone else { continue };
+        while let Some(gone) = self.session.poll_gone() {
+            if self.session.role() == Role::Client {
+                self.gone.push_back(gone);
+            }
+            let stream = self.streams.values_mut().find(|stream| stream.ordinal == Some(gone.ordinal));
+            let Some(stream) = stream else { continue };
             stream.ordinal = None;
-            match why {
+            if let Some(code) = gone.farewell {
+                stream.say_close(code);
+            }
+            match gone.why {
                 LinkLoss::Violation(code) => stream.link.close(now, close_code(code), ""),
                 LinkLoss::Fenced | LinkLoss::Replaced => stream.link.close(now, NORMAL, ""),
                 LinkLoss::Ended | LinkLoss::GivenUp | LinkLoss::Silent | LinkLoss::Suspect => stream.link.abort(),
             }
         }
+    }
+
+    /// A link of a client that has ended, or a dial that the session gave up.
+    pub(crate) fn poll_gone(&mut self) -> Option<Gone> {
+        self.gone.pop_front()
+    }
+
+    /// Whether there is such a stream.
+    pub(crate) fn holds(&self, key: Key) -> bool {
+        self.streams.contains_key(&key)
     }
 
     /// Ends a stream without a word.
@@ -149,13 +194,17 @@ impl Carrier {
         }
     }
 
-    /// Sends a frame on a stream that is not attached, and ends it.
-    pub(crate) fn dismiss(&mut self, now: Instant, key: Key, code: Code) {
-        let mut frame = Vec::new();
-        Frame::Close(Close { code, reason: String::new() }).emit(&mut frame);
+    /// Ends a stream that is not attached.
+    pub(crate) fn close(&mut self, now: Instant, key: Key, code: Code) {
         if let Some(stream) = self.streams.get_mut(&key) {
-            // A link that is not open any more has nothing left to be told.
-            let _ = stream.link.send(&[&frame]);
+            stream.link.close(now, close_code(code), "");
+        }
+    }
+
+    /// Ends a stream that is not attached, and the session that was made for it.
+    pub(crate) fn dismiss(&mut self, now: Instant, key: Key, code: Code) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.say_close(code);
             stream.link.close(now, NORMAL, "");
         }
     }
@@ -168,7 +217,7 @@ impl Carrier {
     /// Moves what the session has to say to the link, as far as it has room, and shows what to write.
     pub(crate) fn output(&mut self, now: Instant, key: Key) -> &[u8] {
         let Some(stream) = self.streams.get_mut(&key) else { return &[] };
-        let Stream { link, ordinal, parted } = stream;
+        let Stream { link, ordinal, parted, hello: _ } = stream;
         if let Some(ordinal) = *ordinal
             && link.is_open()
         {
@@ -247,6 +296,12 @@ impl Carrier {
     pub(crate) fn key_of(&self, ordinal: Ordinal) -> Option<Key> {
         self.streams.iter().find(|(_, stream)| stream.ordinal == Some(ordinal)).map(|(key, _)| *key)
     }
+}
+
+/// Whether a message is nothing but this hello.
+pub(crate) fn is_copy(message: &Bytes, hello: &Bytes) -> bool {
+    let mut rest = message.clone();
+    matches!(next_frame(&mut rest), Ok(Some(Frame::Hello(said))) if said == *hello) && rest.is_empty()
 }
 
 /// The WebSocket close code that goes with one of ours.

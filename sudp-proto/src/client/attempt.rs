@@ -12,7 +12,7 @@ use crate::driver::{Key, Order};
 use crate::event::LinkLoss;
 use crate::link::{self, ClientUpgrade, Link, LinkEnd};
 use crate::session::AttachError;
-use crate::wire::{Code, Frame, Hello, Host, Ordinal, Refuse, Welcome, next_frame};
+use crate::wire::{Code, Frame, Hello, Host, Ordinal, Refuse, Welcome, base64, next_frame};
 
 /// A dial under way.
 #[derive(Debug)]
@@ -128,6 +128,7 @@ impl Client {
             return self.end_attempt(now, start.dial, Outcome::Abandoned);
         }
         let Some(request) = self.request(&server, &hello) else {
+            self.carrier.session.detach(now, hello.ordinal, LinkLoss::GivenUp);
             return self.end_attempt(now, start.dial, Outcome::Refused(PERMANENT));
         };
         let link = Link::client(now, request, self.link_limits, self.rng.fork());
@@ -152,7 +153,7 @@ impl Client {
             request = request.with_header(name, value).ok()?;
         }
         if !self.owner.is_empty() {
-            request = request.with_owner(&hex(&self.owner)).ok()?;
+            request = request.with_owner(&base64::encode(&self.owner)).ok()?;
         }
         if let Some((_, proxy)) = &self.proxy {
             request = request.with_proxy(proxy.clone());
@@ -164,46 +165,59 @@ impl Client {
     pub(super) fn first_message(&mut self, now: Instant, key: Key, mut message: Bytes) {
         let Some(dial) = self.upgrading(key) else { return };
         match next_frame(&mut message) {
-            Ok(Some(Frame::Welcome(raw))) => self.welcomed(now, dial, key, &raw),
+            Ok(Some(Frame::Welcome(raw))) => {
+                if let Some(ordinal) = self.welcomed(now, dial, key, &raw) {
+                    // A welcome only begins its message.
+                    self.carrier.session.handle_message(now, ordinal, message);
+                }
+            }
             Ok(Some(Frame::Hello(asked))) if asked.is_empty() => self.send_hello(now, dial, key),
             Ok(Some(Frame::Refuse(refuse))) => self.refused(now, dial, key, refuse),
-            Ok(_) | Err(_) => {
-                self.carrier.dismiss(now, key, Code::Malformed);
-                self.end_attempt(now, dial, Outcome::Refused(TRANSIENT));
-            }
+            Ok(_) | Err(_) => self.unwelcome(now, dial, key, Code::Malformed, Outcome::Refused(TRANSIENT)),
         }
     }
 
-    fn welcomed(&mut self, now: Instant, dial: DialId, key: Key, raw: &Bytes) {
-        let Some(attempt) = self.attempts.get(&dial) else { return };
-        let Stage::Upgrading(_, hello) = &attempt.stage else { return };
-        let (server, ordinal) = (attempt.start.server, hello.ordinal);
-        let welcome = match Welcome::parse(raw) {
-            Ok(welcome) if welcome.ordinal == ordinal => welcome,
-            Ok(_) | Err(_) => {
-                self.carrier.dismiss(now, key, Code::Malformed);
-                return self.end_attempt(now, dial, Outcome::Refused(TRANSIENT));
-            }
+    /// Takes a welcome; names the link that lives by it.
+    fn welcomed(&mut self, now: Instant, dial: DialId, key: Key, raw: &Bytes) -> Option<Ordinal> {
+        let Attempt { start, stage: Stage::Upgrading(_, hello) } = self.attempts.get(&dial)? else { return None };
+        let (server, ordinal) = (start.server, hello.ordinal);
+        let Some(welcome) = Welcome::parse(raw).ok().filter(|welcome| welcome.ordinal == ordinal) else {
+            self.unwelcome(now, dial, key, Code::Malformed, Outcome::Refused(TRANSIENT));
+            return None;
         };
         match self.carrier.session.welcome(now, &welcome) {
             Ok(()) => {}
             Err(AttachError::Contradiction(code)) => {
-                self.carrier.dismiss(now, key, code);
-                return self.end_attempt(now, dial, Outcome::Refused(TRANSIENT));
+                self.unwelcome(now, dial, key, code, Outcome::Refused(TRANSIENT));
+                return None;
             }
             Err(AttachError::OtherSession | AttachError::Fenced(_) | AttachError::Closed) => {
-                self.carrier.dismiss(now, key, Code::Done);
-                return self.end_attempt(now, dial, Outcome::Abandoned);
+                self.unwelcome(now, dial, key, Code::Done, Outcome::Abandoned);
+                return None;
             }
         }
         self.attempts.remove(&dial);
         self.carrier.attach(key, ordinal);
         self.server = Some(server);
         self.owner = welcome.owner.clone();
-        self.links.insert(ordinal, Attached { dial, since: now, acknowledged: false });
+        self.links.insert(ordinal, Attached { dial, since: now });
         self.upkeep.handle_attached(now, self.carrier.session.links().count());
         let resume = welcome.parameters.resume;
         self.dialer.handle_outcome(now, dial, Outcome::Attached { id: welcome.server, resume });
+        Some(ordinal)
+    }
+
+    /// A welcome cannot be taken. A session that was made for it is of no use; one that exists has only
+    /// this link less, for who knows whose fault it is.
+    fn unwelcome(&mut self, now: Instant, dial: DialId, key: Key, code: Code, outcome: Outcome) {
+        let joins = self.attempts.get(&dial).is_some_and(|attempt| attempt.start.purpose == Purpose::Join);
+        self.take_attempt(now, dial);
+        if joins && self.carrier.session.id().is_some() {
+            self.carrier.close(now, key, code);
+        } else {
+            self.carrier.dismiss(now, key, code);
+        }
+        self.dialer.handle_outcome(now, dial, outcome);
     }
 
     /// The hello did not come through in the request, so it is said once more.
@@ -222,14 +236,23 @@ impl Client {
         self.carrier.abort(key);
         let outcome = self.judge_code(dial, Some(refuse.code), None, refuse.retry_after);
         self.end_attempt(now, dial, outcome.unwrap_or(Outcome::Refused(TRANSIENT)));
+        self.forbidden(now, Some(refuse.code));
+    }
+
+    /// A server that denies a session its links has taken it away.
+    fn forbidden(&mut self, now: Instant, code: Option<Code>) {
+        let session = &mut self.carrier.session;
+        if code == Some(Code::Denied) && session.id().is_some() && session.links().next().is_none() {
+            session.lose(now, Code::Denied);
+        }
     }
 
     /// A stream ended before it carried the session.
     pub(super) fn upgrade_ended(&mut self, now: Instant, key: Key, end: &LinkEnd) {
         let Some(dial) = self.upgrading(key) else { return };
+        let code = if let LinkEnd::Refused(refusal) = end { refusal.code.map(Code::from_u64) } else { None };
         let outcome = match end {
             LinkEnd::Refused(refusal) => {
-                let code = refusal.code.map(Code::from_u64);
                 self.judge_code(dial, code, refusal.server, refusal.retry_after).unwrap_or_else(|| {
                     // Redirects are not followed: nobody named where they lead.
                     Outcome::Refused(Refusal::from_status(refusal.status, refusal.retry_after, None))
@@ -242,6 +265,7 @@ impl Client {
             }
         };
         self.end_attempt(now, dial, outcome);
+        self.forbidden(now, code);
     }
 
     /// What a SUDP server's own code says about a dial; none if it says no more than the status.
@@ -264,8 +288,25 @@ impl Client {
         }
     }
 
+    /// The session no longer waits for the welcome of this ordinal.
+    pub(super) fn fenced(&mut self, now: Instant, ordinal: Ordinal) {
+        let is = |attempt: &Attempt| matches!(&attempt.stage, Stage::Upgrading(_, hello) if hello.ordinal == ordinal);
+        let dial = self.attempts.iter().find(|(_, attempt)| is(attempt)).map(|(dial, _)| *dial);
+        if let Some(dial) = dial {
+            self.end_attempt(now, dial, Outcome::Burnt);
+        }
+    }
+
+    /// Ends a dial that is not needed any more.
     pub(super) fn give_up(&mut self, now: Instant, dial: DialId) {
-        self.drop_attempt(now, dial);
+        match self.attempts.get(&dial) {
+            // Its server is about to make a session, or has: it is to be told that nobody wants it.
+            Some(Attempt { stage: Stage::Upgrading(key, hello), .. }) if hello.ordinal == Ordinal::FIRST => {
+                self.declined.insert(*key, now + DECLINE);
+                self.attempts.remove(&dial);
+            }
+            Some(_) | None => self.drop_attempt(now, dial),
+        }
     }
 
     /// Ends a dial and says what came of it.
@@ -275,20 +316,26 @@ impl Client {
     }
 
     fn drop_attempt(&mut self, now: Instant, dial: DialId) {
-        let Some(attempt) = self.attempts.remove(&dial) else { return };
-        for key in attempt.keys() {
+        for key in self.take_attempt(now, dial) {
             self.carrier.abort(key);
         }
-        if let Stage::Upgrading(_, hello) = attempt.stage
+    }
+
+    /// Ends a dial, and names the streams it had.
+    fn take_attempt(&mut self, now: Instant, dial: DialId) -> Vec<Key> {
+        let Some(attempt) = self.attempts.remove(&dial) else { return Vec::new() };
+        if let Stage::Upgrading(_, hello) = &attempt.stage
             && hello.ordinal != Ordinal::FIRST
         {
             self.carrier.session.detach(now, hello.ordinal, LinkLoss::GivenUp);
             self.carrier.part(now);
         }
+        attempt.keys()
     }
 
     /// A stream is gone that no link is on any more.
     pub(super) fn forget_stream(&mut self, key: Key) {
+        self.declined.remove(&key);
         let probed = |attempt: &Attempt| matches!(attempt.stage, Stage::Probed(probed) if probed == key);
         self.attempts.retain(|_, attempt| !probed(attempt));
     }
@@ -308,12 +355,9 @@ impl Client {
     }
 }
 
-/// What the owner's opaque words look like in a header.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 const PERMANENT: Refusal = Refusal { kind: RefusalKind::Permanent, retry_after: None };
 const TRANSIENT: Refusal = Refusal { kind: RefusalKind::Transient, retry_after: None };
 /// The dialler gives a dial up after this long; the race need not be shorter.
 const CONNECT: Duration = Duration::from_secs(10);
+/// A welcome that nobody waits for is awaited for this long, to be declined.
+const DECLINE: Duration = Duration::from_secs(10);

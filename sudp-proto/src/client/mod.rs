@@ -13,7 +13,7 @@ mod upkeep;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
@@ -23,9 +23,9 @@ use crate::config::Limits;
 use crate::config::client::ClientConfig;
 use crate::driver::{Endpoint, Key, Order, sealed};
 use crate::event::LinkLoss;
-use crate::link::{LinkEnd, LinkLimits, Proxy};
+use crate::link::{LinkLimits, Proxy};
 use crate::rng::{Rng, Seed};
-use crate::session::{Deadline, Identity, Role, Session, Setup, Tunnel, TunnelError};
+use crate::session::{Deadline, Gone, Identity, Role, Session, Setup, Tunnel, TunnelError};
 use crate::wire::{Address, Code, Ordinal, TunnelId};
 
 use attempt::Attempt;
@@ -62,6 +62,8 @@ pub struct Client {
     link_limits: LinkLimits,
     rng: Rng,
     attempts: BTreeMap<DialId, Attempt>,
+    /// Streams that may still bring a session which is not wanted any more, and how long they may take.
+    declined: BTreeMap<Key, Instant>,
     /// The links that dials became.
     links: BTreeMap<Ordinal, Attached>,
     /// The server that owns the session, as an index of the configuration.
@@ -76,7 +78,6 @@ pub struct Client {
 struct Attached {
     dial: DialId,
     since: Instant,
-    acknowledged: bool,
 }
 
 impl Client {
@@ -105,6 +106,7 @@ impl Client {
             link_limits,
             rng,
             attempts: BTreeMap::new(),
+            declined: BTreeMap::new(),
             links: BTreeMap::new(),
             server: None,
             owner: Bytes::new(),
@@ -134,9 +136,14 @@ impl Client {
 
     /// The network changed, or the process slept: what waited for a better time is tried now.
     pub fn handle_wake(&mut self, now: Instant) {
-        self.dialer.handle_wake(now);
         self.carrier.session.handle_pause(now);
+        self.pause(now);
         self.settle(now);
+    }
+
+    fn pause(&mut self, now: Instant) {
+        self.dialer.handle_wake(now);
+        self.upkeep.handle_pause(now);
     }
 
     /// Does whatever follows from what has just happened.
@@ -175,31 +182,31 @@ impl Client {
     /// The session ended links on its own: their dials are told.
     fn collect_gone(&mut self, now: Instant) {
         self.carrier.part(now);
-        while let Some(ordinal) = self.links.keys().copied().find(|ordinal| !self.carries(*ordinal)) {
-            self.link_ended(now, ordinal);
+        while let Some(gone) = self.carrier.poll_gone() {
+            match self.links.remove(&gone.ordinal) {
+                Some(link) => self.link_ended(now, link, &gone),
+                // The server fenced a dial that is still under way: another ordinal will do.
+                None => self.fenced(now, gone.ordinal),
+            }
         }
     }
 
-    fn carries(&self, ordinal: Ordinal) -> bool {
-        self.carrier.session.links().any(|live| live == ordinal)
-    }
-
-    fn link_ended(&mut self, now: Instant, ordinal: Ordinal) {
-        let Some(link) = self.links.remove(&ordinal) else { return };
+    fn link_ended(&mut self, now: Instant, link: Attached, gone: &Gone) {
         let lived = now.saturating_duration_since(link.since);
-        let outcome = if self.upkeep.take_retired(ordinal) {
-            Outcome::Abandoned
-        } else {
-            Outcome::LinkEnded { lived, acknowledged: link.acknowledged }
+        let outcome = match gone.why {
+            LinkLoss::Replaced => Outcome::Abandoned,
+            LinkLoss::Ended
+            | LinkLoss::Fenced
+            | LinkLoss::GivenUp
+            | LinkLoss::Silent
+            | LinkLoss::Suspect
+            | LinkLoss::Violation(_) => Outcome::LinkEnded { lived, acknowledged: gone.proven },
         };
         self.dialer.handle_outcome(now, link.dial, outcome);
     }
 
     /// Replaces links before they end by themselves, and ends what is too much.
     fn tend(&mut self, now: Instant) {
-        for (ordinal, link) in &mut self.links {
-            link.acknowledged |= self.carrier.session.link(*ordinal).is_some_and(|state| state.progress > state.since);
-        }
         while let Some(ordinal) = self.upkeep.poll_retire(now, &self.carrier.session) {
             self.carrier.session.detach(now, ordinal, LinkLoss::Replaced);
             self.collect_gone(now);
@@ -211,6 +218,8 @@ impl Client {
     fn collect_lost(&mut self, now: Instant) {
         let Some((code, away)) = self.carrier.session.take_lost() else { return };
         self.carrier.part(now);
+        // Ordinals begin anew with the next session.
+        while self.carrier.poll_gone().is_some() {}
         let server = self.server.take();
         self.owner = Bytes::new();
         for (_, link) in std::mem::take(&mut self.links) {
@@ -244,14 +253,13 @@ impl Client {
 
     fn handle_said(&mut self, now: Instant, key: Key, said: Said) {
         match said {
-            Said::Ended(Some(ordinal), end) => {
-                let orderly = matches!(end, LinkEnd::Closed { .. } | LinkEnd::Truncated);
-                if let Some(link) = self.links.get(&ordinal).filter(|_| orderly) {
+            Said::Ended(end) => self.upgrade_ended(now, key, &end),
+            Said::Finished(ordinal) => {
+                if let Some(link) = self.links.get(&ordinal) {
                     self.upkeep.handle_ended_there(now, now.saturating_duration_since(link.since));
                 }
-                self.link_ended(now, ordinal);
             }
-            Said::Ended(None, end) => self.upgrade_ended(now, key, &end),
+            Said::Message(_) if self.declined.remove(&key).is_some() => self.carrier.dismiss(now, key, Code::Done),
             Said::Message(message) => self.first_message(now, key, message),
             // The welcome follows by itself, and nothing may be said before it.
             Said::Open => {}
@@ -282,11 +290,10 @@ impl Endpoint for Client {
     }
 
     fn handle_failed(&mut self, now: Instant, key: Key, why: io::ErrorKind) {
-        match self.carrier.handle_broken(now, key) {
-            // A stream that broke says nothing of the age at which the far side ends links.
-            Some(Said::Ended(Some(ordinal), _)) => self.link_ended(now, ordinal),
-            Some(said) => self.handle_said(now, key, said),
-            None => self.dial_failed(now, key, failure(why)),
+        if !self.carrier.holds(key) {
+            self.dial_failed(now, key, failure(why));
+        } else if let Some(said) = self.carrier.handle_broken(now, key) {
+            self.handle_said(now, key, said);
         }
         self.settle(now);
     }
@@ -331,10 +338,15 @@ impl Endpoint for Client {
         let races = self.attempts.values().filter_map(Attempt::poll_timeout);
         let races = races.map(|at| Deadline::new(at, "dial the next address"));
         let upkeep = self.upkeep.poll_timeout(&self.carrier.session).map(|at| Deadline::new(at, "replace a link"));
-        races.chain(dialer).chain(upkeep).chain(self.carrier.poll_timeout()).min()
+        let declined = self.declined.values().map(|at| Deadline::new(*at, "hang up on a welcome that does not come"));
+        races.chain(declined).chain(dialer).chain(upkeep).chain(self.carrier.poll_timeout()).min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        // What is this late says that the process was paused.
+        if self.poll_timeout().is_some_and(|due| due.at + PAUSE < now) {
+            self.pause(now);
+        }
         self.carrier.handle_timeout(now);
         let mut last = None;
         while let Some(key) = self.carrier.key_after(last) {
@@ -346,6 +358,11 @@ impl Endpoint for Client {
         let dials: Vec<DialId> = self.attempts.keys().copied().collect();
         for dial in dials {
             self.race(now, dial);
+        }
+        let late: Vec<Key> = self.declined.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key).collect();
+        for key in late {
+            self.declined.remove(&key);
+            self.carrier.abort(key);
         }
         self.settle(now);
     }
@@ -362,6 +379,9 @@ fn failure(why: io::ErrorKind) -> PathFailure {
         _ => PathFailure::Broken,
     }
 }
+
+/// A timer this much late says that this process was paused.
+const PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

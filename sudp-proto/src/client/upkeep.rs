@@ -16,24 +16,25 @@ pub(super) struct Upkeep {
     replaced: Option<Instant>,
     /// Since when there is one link too many, all of them sound.
     surplus: Option<Instant>,
-    /// Links that we end, or are about to.
-    retired: Vec<Ordinal>,
+    /// When this process went on after a pause.
+    resumed: Option<Instant>,
     /// When it was last asked.
     now: Instant,
 }
 
 impl Upkeep {
     pub(super) fn new(now: Instant, wanted: usize, max_age: Option<Duration>) -> Self {
-        Self { wanted, max_age, ends: [None; 2], replaced: None, surplus: None, retired: Vec::new(), now }
+        Self { wanted, max_age, ends: [None; 2], replaced: None, surplus: None, resumed: None, now }
     }
 
-    /// How many more links are wanted now: those that are suspect or about to end do not count, but
-    /// there is never more than one above what is wanted.
+    /// How many more links are wanted now: those that are suspect, about to end or not proven since a
+    /// pause do not count, but there is never more than one above what is wanted.
     pub(super) fn lacking(&self, session: &Session) -> usize {
-        let sound = states(session).filter(|(_, state)| state.suspect.is_none() && !self.aged(state)).count();
-        let resting = self.replaced.is_some_and(|at| self.now < at + REST);
+        let awake = |state: &LinkState| self.resumed.is_none_or(|at| state.progress > at || state.since >= at);
+        let sound = |state: &LinkState| state.suspect.is_none() && !self.aged(state) && awake(state);
+        let sound = states(session).filter(|(_, state)| sound(state)).count();
         let wanted = self.wanted.min(session.links_allowed());
-        let most = if resting { wanted } else { wanted + 1 };
+        let most = if self.resting() { wanted } else { wanted + 1 };
         wanted.saturating_sub(sound).min(most.saturating_sub(session.links().count()))
     }
 
@@ -47,14 +48,14 @@ impl Upkeep {
 
     /// The far side ended a link of this age, in good order.
     pub(super) fn handle_ended_there(&mut self, now: Instant, lived: Duration) {
-        self.ends = [self.ends[1], Some((now, lived))];
+        // Links that end together say no more than one of them: it may have been a cut.
+        let together = self.ends[1].is_some_and(|(at, _)| now < at + lived / 10);
+        self.ends = [self.ends[usize::from(!together)], Some((now, lived))];
     }
 
-    /// Whether this end was our own wish; asked once.
-    pub(super) fn take_retired(&mut self, ordinal: Ordinal) -> bool {
-        let before = self.retired.len();
-        self.retired.retain(|retired| *retired != ordinal);
-        self.retired.len() < before
+    /// This process went on after a pause, in which any link may have died.
+    pub(super) fn handle_pause(&mut self, now: Instant) {
+        self.resumed = Some(now);
     }
 
     /// A link that should be ended now.
@@ -66,14 +67,14 @@ impl Upkeep {
         }
         let states: Vec<_> = states(session).collect();
         let sound = states.iter().filter(|(_, state)| state.suspect.is_none()).count();
-        let retired = if sound == 0 {
+        if sound == 0 && self.resting() {
+            None
+        } else if sound == 0 {
             // All are suspect: the one without progress for longest makes room for a dial.
             states.iter().min_by_key(|(_, state)| state.progress).map(|(ordinal, _)| *ordinal)
         } else {
             self.surplus(now, &states, sound)
-        };
-        self.retired.extend(retired);
-        retired
+        }
     }
 
     pub(super) fn poll_timeout(&self, session: &Session) -> Option<Instant> {
@@ -103,6 +104,10 @@ impl Upkeep {
         }
         self.surplus = None;
         states.iter().max_by_key(|(_, state)| state.srtt).map(|(ordinal, _)| *ordinal)
+    }
+
+    fn resting(&self) -> bool {
+        self.replaced.is_some_and(|at| self.now < at + REST)
     }
 
     fn aged(&self, state: &LinkState) -> bool {

@@ -145,7 +145,7 @@ impl Server {
         while let Some(said) = self.carrier.poll_said(now, key) {
             match said {
                 // What carried the session is the session's business, and what does not has no more to say.
-                Said::Ended(_) | Said::Message(_) | Said::Open => {}
+                Said::Ended(_) | Said::Finished(_) | Said::Message(_) | Said::Open => {}
             }
         }
     }

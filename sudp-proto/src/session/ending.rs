@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::links::Ended;
 use super::queue::Lane;
 use super::send::Batch;
-use super::{Need, Phase, Role, Session};
+use super::{Gone, Need, Phase, Role, Session};
 use crate::error::Violation;
 use crate::event::{Event, LinkLoss};
 use crate::stats::DropReason;
@@ -16,7 +16,7 @@ impl Session {
     pub fn detach(&mut self, now: Instant, ordinal: Ordinal, why: LinkLoss) {
         if self.links.dialling.remove(&ordinal) {
             self.links.ended.insert(ordinal, Ended::unused());
-            self.gone.push_back((ordinal, why));
+            self.gone.push_back(Gone { ordinal, why, proven: false, farewell: None });
             self.tell(ordinal);
         } else {
             self.end_link(now, ordinal, why);
@@ -29,6 +29,7 @@ impl Session {
         self.activity.moment(now, &self.links);
         let link = self.links.live.remove(index);
         self.first_window = link.window.heir();
+        let proven = link.proven_by_remote();
         let open: Vec<Number> = link.sent.iter().map(|sent| sent.number).collect();
         self.strike(&link, why);
         let ended = Ended {
@@ -46,7 +47,7 @@ impl Session {
         }
         self.tell(ordinal);
         self.counters.links_ended += 1;
-        self.gone.push_back((ordinal, why));
+        self.gone.push_back(Gone { ordinal, why, proven, farewell: None });
         self.event(Event::LinkEnded { ordinal, why });
         if self.links.live.is_empty() && !self.closed() {
             self.detached = Some(now);
@@ -259,7 +260,7 @@ impl Session {
     /// The session cannot go on. A server's ends; a client begins another in its place.
     pub(crate) fn fail(&mut self, now: Instant, code: Code) {
         match self.role {
-            Role::Client => self.lose_to(now, code, LinkLoss::Violation(code)),
+            Role::Client => self.lose_to(now, code, LinkLoss::Violation(code), Some(code)),
             Role::Server => self.finish(now, code, false),
         }
     }
@@ -267,7 +268,7 @@ impl Session {
     /// The remote has ended the session.
     pub(crate) fn handle_close(&mut self, now: Instant, close: &Close) {
         match self.role {
-            Role::Client => self.lose_to(now, close.code, LinkLoss::Ended),
+            Role::Client => self.lose_to(now, close.code, LinkLoss::Ended, None),
             Role::Server => self.finish(now, close.code, true),
         }
     }

@@ -79,6 +79,11 @@ impl Live {
         self.sent_count - self.sent.len() as u64
     }
 
+    /// Whether anything we sent was ever proven to have been read.
+    pub(crate) fn proven_by_remote(&self) -> bool {
+        self.acknowledged() > 0 || self.window.srtt().is_some()
+    }
+
     /// Since when the oldest thing we sent waits for a proof.
     pub(crate) fn outstanding(&self) -> Option<Instant> {
         let batch = self.sent.front().map(|sent| sent.at);

@@ -11,7 +11,7 @@ use super::queue::Lane;
 use super::recv::{Lateness, Seen};
 use super::send::Batch;
 use super::tunnels::InDoubt;
-use super::{Need, Phase, Role, Session};
+use super::{Gone, Need, Phase, Role, Session};
 use crate::event::{Event, LinkLoss};
 use crate::stats::DropReason;
 use crate::wire::{Code, FlowId, Records};
@@ -23,7 +23,7 @@ impl Session {
     /// processed, goes with them; what is in doubt is dropped or sent again, as its tunnel wants.
     /// Flows that the server opened are over.
     pub fn lose(&mut self, now: Instant, code: Code) {
-        self.lose_to(now, code, LinkLoss::GivenUp);
+        self.lose_to(now, code, LinkLoss::GivenUp, None);
     }
 
     /// Why the session was lost, if it was since this was last asked, and for how long the remote then
@@ -32,15 +32,15 @@ impl Session {
         self.lost.take()
     }
 
-    /// Loses the session; its links end for this reason.
-    pub(crate) fn lose_to(&mut self, now: Instant, code: Code, why: LinkLoss) {
+    /// Loses the session; its links end for this reason, and with these words if there are any.
+    pub(crate) fn lose_to(&mut self, now: Instant, code: Code, why: LinkLoss, farewell: Option<Code>) {
         if self.closed() || self.role == Role::Server {
             return;
         }
         let away = self.drain.away_for();
         let batches = self.unresolved.restart();
         let doubtful: Vec<bool> = batches.iter().map(|batch| !self.links.certain(&batch.carriers)).collect();
-        self.forget_session(why);
+        self.forget_session(why, farewell);
         let mut in_doubt = 0;
         for (batch, doubtful) in batches.into_iter().zip(doubtful) {
             in_doubt += self.move_over(now, batch, doubtful);
@@ -54,10 +54,12 @@ impl Session {
     }
 
     /// Everything that belongs to the lost session and not to what it carried.
-    fn forget_session(&mut self, why: LinkLoss) {
+    fn forget_session(&mut self, why: LinkLoss, farewell: Option<Code>) {
         self.first_window = self.links.live.first().map_or(self.first_window, |link| link.window.heir());
-        let open = self.links.live.iter().map(|link| link.ordinal).chain(self.links.dialling.iter().copied());
-        self.gone.extend(open.map(|ordinal| (ordinal, why)));
+        let live = self.links.live.iter().map(|link| (link.ordinal, link.proven_by_remote()));
+        let dialling = self.links.dialling.iter().map(|ordinal| (*ordinal, false));
+        let open = live.chain(dialling);
+        self.gone.extend(open.map(|(ordinal, proven)| Gone { ordinal, why, proven, farewell }));
         self.links = Links::new();
         self.id = None;
         self.secret = None;

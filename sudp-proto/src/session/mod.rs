@@ -114,7 +114,7 @@ pub struct Session {
     /// Why the session was lost, until someone asks.
     lost: Option<(Code, Duration)>,
     /// Links that the session ended, for whoever holds their streams.
-    gone: VecDeque<(Ordinal, LinkLoss)>,
+    gone: VecDeque<Gone>,
     counters: Counters,
     scratch: output::Scratch,
     records: Vec<input::Taken>,
@@ -157,6 +157,20 @@ pub struct LinkState {
     pub unacked: usize,
     /// How much its socket should hold unsent.
     pub low_water: usize,
+}
+
+/// A link that has ended, or a dial that was given up; whoever holds its stream closes that.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Gone {
+    /// Which link.
+    pub ordinal: Ordinal,
+    /// Why.
+    pub why: LinkLoss,
+    /// Whether anything we sent on it was ever proven to have been read.
+    pub proven: bool,
+    /// The session is over with it, and the remote is to be told so by a [`Close`](crate::wire::Close)
+    /// as the last word.
+    pub farewell: Option<Code>,
 }
 
 /// What the far side of a session may do for its remote.
@@ -274,8 +288,8 @@ impl Session {
         self.needs.pop_front()
     }
 
-    /// A link that the session ended or a dial it gave up, and why: its stream is of no more use.
-    pub fn poll_gone(&mut self) -> Option<(Ordinal, LinkLoss)> {
+    /// A link that has ended or a dial that was given up: its stream is of no more use.
+    pub fn poll_gone(&mut self) -> Option<Gone> {
         self.gone.pop_front()
     }
 
