@@ -3,7 +3,11 @@
 mod basics;
 mod crash;
 mod host;
+mod hostile;
+mod links;
+mod refusals;
 mod rig;
+mod takeovers;
 mod wire;
 
 use super::*;

@@ -34,6 +34,8 @@ pub(super) struct Rig {
     /// When each dial began, and to which host.
     pub(super) dials: Vec<(Instant, usize)>,
     pub(super) answers: Vec<Bytes>,
+    /// Dials that take their round trip.
+    connecting: Vec<(Instant, Key, usize)>,
     config: ClientConfig,
 }
 
@@ -79,6 +81,7 @@ impl Rig {
             events: Vec::new(),
             dials: Vec::new(),
             answers: Vec::new(),
+            connecting: Vec::new(),
             config,
         }
     }
@@ -86,6 +89,7 @@ impl Rig {
     /// The client's process dies without a word to anyone, and another begins.
     pub(super) fn restart_client(&mut self, started: u64) {
         self.wires.iter_mut().for_each(|wire| wire.key = None);
+        self.connecting.clear();
         self.client = client(self.now, self.config.clone(), started);
     }
 
@@ -182,7 +186,7 @@ impl Rig {
     /// Moves everything that moves without time.
     pub(super) fn settle(&mut self) {
         let mut turns = 0;
-        while self.orders() | self.write() | self.arrive() {
+        while self.orders() | self.connect() | self.write() | self.arrive() {
             turns += 1;
             assert!(turns < 10_000, "everything moves and nothing gets anywhere");
         }
@@ -211,7 +215,8 @@ impl Rig {
         let client = self.client.poll_timeout().map(|due| due.at);
         let hosts = self.hosts.iter().filter_map(Host::poll_timeout);
         let arrivals = self.wires.iter().filter_map(Wire::next);
-        client.into_iter().chain(hosts).chain(arrivals).min()
+        let connects = self.connecting.iter().map(|(at, ..)| *at);
+        client.into_iter().chain(hosts).chain(arrivals).chain(connects).min()
     }
 
     fn orders(&mut self) -> bool {
@@ -221,6 +226,7 @@ impl Rig {
             match order {
                 Order::Dial { key, to } => self.dial(key, to),
                 Order::Close(key) => {
+                    self.connecting.retain(|(_, connecting, _)| *connecting != key);
                     if let Some(index) = self.wires.iter().position(|wire| wire.key == Some(key)) {
                         self.wires[index].key = None;
                         self.break_wire(index, Sees::Server);
@@ -238,10 +244,18 @@ impl Rig {
         if self.hosts[host].away {
             return self.client.handle_failed(self.now, key, io::ErrorKind::ConnectionRefused);
         }
+        self.connecting.push((self.now + self.latency * 2, key, host));
+    }
+
+    /// Finishes the dials that have had their round trip.
+    fn connect(&mut self) -> bool {
+        let due = self.connecting.iter().position(|(at, ..)| *at <= self.now);
+        let Some((_, key, host)) = due.map(|index| self.connecting.remove(index)) else { return false };
         let id = self.hosts[host].accept(self.now);
         let fault = self.faults.pop_front().unwrap_or_default();
         self.wires.push(Wire::new(id, host, key, self.latency, fault));
         self.client.handle_connected(self.now, key);
+        true
     }
 
     /// Takes what both ends have to write.
