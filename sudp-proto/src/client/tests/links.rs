@@ -155,7 +155,7 @@ fn a_proxy_that_ends_every_link_at_one_age_is_soon_forestalled() {
         }
         if rig.now >= born + secs(40) {
             ended += 1;
-            rig.cut_all();
+            rig.finish_all();
         }
     }
     assert_eq!(ended, 2, "the third is replaced in time");
@@ -163,10 +163,10 @@ fn a_proxy_that_ends_every_link_at_one_age_is_soon_forestalled() {
 }
 
 #[test]
-fn links_that_one_cut_ends_together_say_nothing_about_age() {
+fn links_that_end_together_say_nothing_about_age() {
     let mut rig = Rig::new(2);
     rig.run(secs(60));
-    rig.cut_all();
+    rig.finish_all();
     rig.run(secs(60));
     let dials = rig.dials.len();
     rig.run(secs(120));

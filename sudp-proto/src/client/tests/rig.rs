@@ -115,6 +115,17 @@ impl Rig {
         (0..self.hosts.len()).for_each(|host| self.cut_host(host));
     }
 
+    /// A proxy ends every connection in good order.
+    pub(super) fn finish_all(&mut self) {
+        for wire in &mut self.wires {
+            if let Some(key) = wire.key {
+                self.client.handle_end(self.now, key);
+            }
+            self.hosts[wire.host].hang_up(self.now, wire.id);
+        }
+        self.settle();
+    }
+
     pub(super) fn cut_host(&mut self, host: usize) {
         for index in 0..self.wires.len() {
             if self.wires[index].host == host {
