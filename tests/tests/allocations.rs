@@ -171,7 +171,7 @@ const DATAGRAMS: u64 = 10_000;
 const PAYLOAD: [u8; 1_200] = [7; 1_200];
 /// Datagrams each way before bytes are moved.
 const TURN: u64 = 16;
-const FLOWS: u64 = 1;
+const FLOWS: u64 = 2;
 /// How long bytes take one way.
 const HOP: Duration = Duration::from_millis(1);
 /// How long nothing happens before a session counts as idle.

@@ -23,6 +23,22 @@ fn a_lease_grows_and_shrinks_in_chunks_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_a_lease_has_room_for_can_be_taken_and_not_a_byte_more() {
+    for sharing in [Sharing::All, Sharing::AsMuchAsFree] {
+        let pool = Pool::new(Terms { total: 1_000, chunk: 16, guaranteed: 100, sharing });
+        let mut lease = pool.lease();
+        for others in [0, 300, 550, 140] {
+            let mut other = pool.lease();
+            let _ = other.take(others);
+            let room = lease.room();
+            assert!(!lease.take(room + 1), "{sharing:?}, beside {others}");
+            assert!(lease.take(room), "{sharing:?}, beside {others}");
+            lease.give(room / 2);
+        }
+    }
+}
+
+#[test]
 fn a_dropped_lease_returns_what_it_held() {
     let pool = Pool::memory(1_024 * KIB, 0);
     let mut lease = pool.lease();
