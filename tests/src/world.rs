@@ -61,6 +61,8 @@ pub struct World {
     chores_added: u64,
     /// Since when no link came, went or was doubted.
     calm_since: Nanos,
+    /// Until when datagrams of one source may travel on two flows.
+    mixed_until: Nanos,
     audited_at: Nanos,
     violations: Vec<String>,
 }
@@ -141,6 +143,7 @@ impl World {
             chores: BTreeMap::new(),
             chores_added: 0,
             calm_since: 0,
+            mixed_until: 0,
             audited_at: 0,
             violations: Vec::new(),
             plan,
@@ -161,6 +164,7 @@ impl World {
         while self.step(end) {}
         if self.violations.is_empty() {
             self.now = end;
+            self.wait_settled(end);
             self.check_settled();
         }
         self.finish()

@@ -96,7 +96,7 @@ impl World {
         let Some(machine) = self.clients[client].machine.take() else { return };
         self.drain_events(machine);
         self.remove(machine);
-        self.calm_since = self.now;
+        self.unsettle();
     }
 
     /// The session of a client's process.

@@ -93,12 +93,13 @@ impl World {
                     }
                 }
                 self.dirty.extend(self.clients[0].machine);
-                self.calm_since = self.calm_since.max(self.now + crate::clock::span(Duration::from_secs(20)));
+                self.mix_flows();
             }
             Kind::Deny => {
                 self.servers[server].denies = op.amount % 4 > 0;
                 self.servers[server].ends_grants = op.amount % 4 == 0;
                 self.regrant(server);
+                self.mix_flows();
                 self.later(seconds(500, 20_000), Chore::Regrant);
             }
             Kind::Flap => {
@@ -147,6 +148,11 @@ impl World {
             }
             Kind::Wake => self.wake_client(now),
         }
+    }
+
+    /// A source whose flow closes goes on with another, and datagrams of both are under way for a while.
+    fn mix_flows(&mut self) {
+        self.mixed_until = self.now + crate::clock::span(Duration::from_secs(40));
     }
 
     fn hurt_connection(&mut self, now: Instant, op: Op) {

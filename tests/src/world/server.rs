@@ -84,7 +84,7 @@ impl World {
             self.remove(machine);
         }
         self.net.kill(instant(self.now), host);
-        self.calm_since = self.now;
+        self.unsettle();
     }
 
     pub(super) fn accept(&mut self, now: Instant, host: Host, listener: SocketAddr) {
