@@ -6,6 +6,7 @@
 pub mod access;
 pub mod link;
 pub mod session;
+pub mod tunnel;
 pub mod wire;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("frames", link::frames),
     ("hello", wire::hello),
     ("message", wire::message),
+    ("session", session::session),
+    ("tunnel", tunnel::tunnel),
     ("upgrade_client", link::upgrade_client),
     ("upgrade_server", link::upgrade_server),
     ("welcome", wire::welcome),
