@@ -287,11 +287,6 @@ impl Carrier {
         self.streams.range((from, Bound::Unbounded)).next().map(|(key, _)| *key)
     }
 
-    #[cfg(test)]
-    pub(crate) fn keys(&self) -> Vec<Key> {
-        self.streams.keys().copied().collect()
-    }
-
     /// The stream that carries a link.
     pub(crate) fn key_of(&self, ordinal: Ordinal) -> Option<Key> {
         self.streams.iter().find(|(_, stream)| stream.ordinal == Some(ordinal)).map(|(key, _)| *key)

@@ -244,13 +244,14 @@ impl Session {
 
     /// Cuts a batch of what waits, controls first.
     fn cut(&mut self, now: Instant, index: usize) -> Option<Number> {
-        if !self.unresolved.may_cut() || self.unresolved.bytes() >= self.limits.unresolved || !self.affords_batch() {
+        if !self.unresolved.may_cut() || self.unresolved.bytes() >= self.limits.unresolved {
             return None;
         }
+        // Controls are few and bounded, and may be what gives memory back.
         if !self.controls.is_empty() {
             return Some(self.cut_controls(now));
         }
-        if self.drain.holds_data() {
+        if self.drain.holds_data() || !self.affords_batch() {
             return None;
         }
         let link = self.links.live.get(index)?;

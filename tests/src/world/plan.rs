@@ -157,7 +157,7 @@ pub fn service_address(tunnel: usize) -> SocketAddr {
 }
 
 /// The name of a tunnel's service.
-pub fn service_name(tunnel: usize) -> String {
+pub(super) fn service_name(tunnel: usize) -> String {
     format!("service{tunnel}.test")
 }
 
