@@ -272,3 +272,6 @@ impl Registry {
 
 /// Sessions of one client at a time: one that stands, and those whose welcome may not have arrived.
 const RACED: usize = 16;
+
+#[cfg(test)]
+mod tests;
