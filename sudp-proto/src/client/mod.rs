@@ -3,6 +3,47 @@
 //! [`Client`] joins three machines: the [`Session`], its links, and the
 //! [`Dialer`], which decides when to dial where. It is an [`Endpoint`]: the driver, or
 //! any loop that does what the driver does, moves its bytes and datagrams.
+//!
+//! A client dials by itself for as long as it lives, and a session that is lost is followed by another:
+//! its flows live on, and [`Event::Lost`](crate::event::Event::Lost) says how many datagrams are in doubt.
+//! It ends with [`Session::close`], at once, or [`Session::drain`], in peace; then nothing is due any more.
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use sudp_proto::Seed;
+//! use sudp_proto::access::Pool;
+//! use sudp_proto::client::{Client, ClientSetup};
+//! use sudp_proto::config::{Limits, client::{ClientConfig, Scheme, ServerConfig}};
+//! use sudp_proto::driver::{Endpoint, Order};
+//! use sudp_proto::wire::{Address, Code};
+//!
+//! let now = Instant::now();
+//! let server = "192.0.2.1:80".parse::<std::net::SocketAddr>()?;
+//! let servers = vec![ServerConfig::new(Scheme::Ws, Address::from(server))];
+//! let config = ClientConfig { links: 2, ..ClientConfig::new(servers) };
+//! let mut client = Client::new(now, ClientSetup {
+//!     config,
+//!     limits: Limits::default(),
+//!     started: 1_700_000_000,
+//!     headers: vec![("Authorization".into(), "Bearer abc".into())],
+//!     proxy: None,
+//!     pool: Pool::memory(64 << 20, 128 << 10),
+//!     seed: Seed::from(1),
+//! });
+//!
+//! // It wants a session first; the second link follows when there is one.
+//! let Some(Order::Dial { key, to }) = client.poll_order(now) else { panic!("a new client dials") };
+//! assert_eq!(to, server);
+//! client.handle_connected(now, key);
+//! assert!(client.output(now, key).starts_with(b"GET /sudp HTTP/1.1\r\n"));
+//!
+//! client.session_mut().close(now, Code::Done);
+//! while let Some(order) = client.poll_order(now) {
+//!     assert_eq!(order, Order::Close(key));
+//! }
+//! # Ok::<(), std::net::AddrParseError>(())
+//! ```
 
 pub mod dial;
 pub mod servers;
@@ -227,7 +268,19 @@ impl Client {
             let outcome = match code {
                 Code::Evicted | Code::Stale => Outcome::Evicted,
                 Code::Done | Code::GoingAway | Code::UnknownSession | Code::Silent => Outcome::Abandoned,
-                _ => Outcome::LinkEnded { lived, acknowledged: false },
+                Code::BadProof
+                | Code::Count
+                | Code::Denied
+                | Code::Full
+                | Code::Idle
+                | Code::Limit
+                | Code::Malformed
+                | Code::OrdinalBurnt
+                | Code::Other(_)
+                | Code::Poison
+                | Code::Unknown
+                | Code::Unreachable
+                | Code::Version => Outcome::LinkEnded { lived, acknowledged: false },
             };
             self.dialer.handle_outcome(now, link.dial, outcome);
         }
@@ -368,6 +421,7 @@ impl Endpoint for Client {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours, and there are many")]
 fn failure(why: io::ErrorKind) -> PathFailure {
     match why {
         io::ErrorKind::ConnectionRefused => PathFailure::Refused,

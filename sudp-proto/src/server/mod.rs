@@ -1,8 +1,86 @@
-//! The accepting half: one session of a server, on its links.
+//! The accepting half: from an accepted stream to one session of a server, on its links.
 //!
 //! A stream begins as an [`Incoming`], which ends in a [`Claim`] that someone
 //! decides on. What is granted makes a [`Server`], one per session, or is one more link of a session
 //! that exists; which of them is the [`Registry`]'s to say.
+//!
+//! Who calls what, and when:
+//!
+//! 1. Whoever accepts streams drives each as an [`Incoming`] until [`Incoming::poll_claim`] has a claim, or
+//!    [`Incoming::poll_stranger`] the head of a request that is not ours.
+//! 2. Admission finds out who it is and what it may do. That may take a while (a password, a
+//!    database): the `Incoming` is driven on meanwhile, for it knows when the client hangs up and when
+//!    its time is over. A claim to join needs nothing but its proof: [`Registry::join`] at once.
+//! 3. [`Registry::admit`] decides, [`Incoming::refuse`] or [`Incoming::grant`] says so. Between the two
+//!    nothing may wait.
+//! 4. The [`Arrival`] goes to whoever drives that session, and into [`Server::adopt`]; so does
+//!    the unread rest of the stream's input.
+//! 5. Every event of every session is shown to [`Registry::handle_event`], which names the sessions
+//!    that are to be closed on account of it. A session that [is finished](Server::is_finished) is dropped.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//! use std::time::Instant;
+//!
+//! use sudp_proto::access::{Grant, Own};
+//! use sudp_proto::server::{
+//!     Admission, Claim, Identification, Incoming, Names, Refused, Registry, Server, ServerSetup,
+//! };
+//! use sudp_proto::session::Access;
+//! use sudp_proto::wire::{Code, SessionId};
+//!
+//! struct Hall {
+//!     registry: Registry,
+//!     sessions: BTreeMap<SessionId, Server>,
+//!     names: Names,
+//! }
+//!
+//! impl Hall {
+//!     /// Step 3: admission has said who this is, or that nobody knows.
+//!     ///
+//!     /// A stream that is still there afterwards is driven until it is finished, so that it is answered.
+//!     fn decide(
+//!         &mut self,
+//!         now: Instant,
+//!         stream: &mut Option<Incoming>,
+//!         claim: &Claim,
+//!         known: Option<(Identification, ServerSetup)>,
+//!     ) {
+//!         // It may have hung up by now, or have been told to come again.
+//!         let Some(incoming) = stream.as_mut().filter(|incoming| incoming.is_deciding()) else { return };
+//!         let Some((who, setup)) = known else { return incoming.refuse(now, Code::Denied) };
+//!         let session = match self.registry.admit(claim, &who, (&setup.access.grant).into()) {
+//!             Ok(Admission::Join(session)) => session,
+//!             Ok(Admission::Found(founded)) => {
+//!                 let id = founded.session;
+//!                 self.sessions.insert(id, Server::new(now, &founded, self.names.clone(), setup));
+//!                 id
+//!             }
+//!             Err(Refused(code)) => return incoming.refuse(now, code),
+//!         };
+//!         let arrival = stream.take().and_then(Incoming::grant);
+//!         if let (Some(server), Some(arrival)) = (self.sessions.get_mut(&session), arrival) {
+//!             let (_key, _refused) = server.adopt(now, arrival);
+//!         }
+//!     }
+//!
+//!     /// Step 5: after every turn of a session.
+//!     fn look_at(&mut self, now: Instant, id: SessionId) {
+//!         let event = |server: &mut Server| server.session_mut().poll_event();
+//!         while let Some(event) = self.sessions.get_mut(&id).and_then(event) {
+//!             for (other, code) in self.registry.handle_event(id, &event) {
+//!                 if let Some(server) = self.sessions.get_mut(&other) {
+//!                     server.session_mut().close(now, code);
+//!                 }
+//!             }
+//!         }
+//!         if self.sessions.get(&id).is_some_and(Server::is_finished) {
+//!             self.sessions.remove(&id);
+//!         }
+//!     }
+//! }
+//! ```
 
 mod incoming;
 mod registry;
