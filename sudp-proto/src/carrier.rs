@@ -301,10 +301,12 @@ pub(crate) fn is_copy(message: &Bytes, hello: &Bytes) -> bool {
 
 /// The WebSocket close code that goes with one of ours.
 pub(crate) fn close_code(code: Code) -> u16 {
-    match code {
-        Code::Done | Code::Evicted => NORMAL,
-        Code::GoingAway => 1_001,
-        _ => 4_000 + u16::try_from(code.to_u64()).unwrap_or(999).min(999),
+    if matches!(code, Code::Done | Code::Evicted) {
+        NORMAL
+    } else if code == Code::GoingAway {
+        1_001
+    } else {
+        4_000 + u16::try_from(code.to_u64()).unwrap_or(999).min(999)
     }
 }
 

@@ -284,7 +284,16 @@ impl Client {
             Code::Evicted | Code::Stale => Some(Outcome::Evicted),
             Code::Full | Code::GoingAway => refusal(RefusalKind::Transient),
             Code::Denied | Code::Version | Code::Malformed | Code::Limit => refusal(RefusalKind::Permanent),
-            _ => None,
+            Code::BadProof
+            | Code::Count
+            | Code::Done
+            | Code::Idle
+            | Code::Other(_)
+            | Code::Poison
+            | Code::Silent
+            | Code::Unknown
+            | Code::UnknownSession
+            | Code::Unreachable => None,
         }
     }
 

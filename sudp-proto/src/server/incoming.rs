@@ -346,10 +346,7 @@ impl Endpoint for Incoming {
 
 /// Refuses a hello where it came from: as an HTTP answer, or as a frame.
 pub(super) fn refuse(now: Instant, link: &mut Link, in_band: bool, code: Code, server: u64) {
-    let retry_after = match code {
-        Code::Full | Code::GoingAway => Some(RETRY),
-        _ => None,
-    };
+    let retry_after = matches!(code, Code::Full | Code::GoingAway).then_some(RETRY);
     if in_band {
         let mut frame = Vec::new();
         Frame::Refuse(Refuse { code, retry_after }).emit(&mut frame);
@@ -374,7 +371,16 @@ fn status(code: Code) -> u16 {
         Code::UnknownSession => 404,
         Code::OrdinalBurnt | Code::Evicted | Code::Stale => 409,
         Code::Full | Code::GoingAway => 503,
-        _ => 400,
+        Code::Count
+        | Code::Done
+        | Code::Idle
+        | Code::Limit
+        | Code::Malformed
+        | Code::Other(_)
+        | Code::Poison
+        | Code::Silent
+        | Code::Unknown
+        | Code::Unreachable => 400,
     }
 }
 

@@ -291,7 +291,7 @@ fn an_impatient_client_may_say_its_hello_twice() {
     let claim = rig.hosts[0].claims[0].clone();
     let request = head_of(&rig.wires[0].up.passed);
     rig.restart_client(2);
-    let copy = masked(&frame(&Frame::Hello(claim.raw.clone())));
+    let copy = masked(&frame(&Frame::Hello(claim.raw)));
     let id = rig.hosts[0].accept(now);
     rig.hosts[0].handle_input(now, id, &request);
     rig.hosts[0].handle_input(now, id, &copy);
