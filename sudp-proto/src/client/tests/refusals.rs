@@ -144,3 +144,21 @@ fn a_claim_that_nobody_decides_on_is_told_to_come_again() {
     assert_eq!(rig.served(), ["at last"]);
     rig.assert_settled();
 }
+
+#[test]
+fn t08_a_hello_repeated_to_another_server_is_unknown_there() {
+    let mut rig = Rig::with(2, |_| {});
+    rig.run(secs(1));
+    rig.cut_all();
+    rig.run(secs(2));
+    let (now, claim) = (rig.now, rig.hosts[0].claims.last().unwrap().clone());
+    let request = format!(
+        "GET /sudp HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSudp-Hello: {}\r\n\r\n",
+        crate::wire::base64::encode(&claim.raw)
+    );
+    rig.hosts[1].visit(now, request.as_bytes());
+    assert_eq!(rig.hosts[1].refused, [Code::UnknownSession]);
+    assert_eq!(rig.hosts[1].registry.len(), 0);
+    rig.assert_settled();
+}
