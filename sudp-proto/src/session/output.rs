@@ -263,17 +263,23 @@ impl Session {
         let lanes = if self.links.better_than(index) { &lanes[..1] } else { &lanes[..] };
         let target = link.window.batch_target(self.largest_batch());
         let at = self.activity.moment(now, &self.links);
-        let kind = self.draft(at, lanes, target)?;
-        Some(self.pack(now, ordinal, lane, kind))
+        let mut lost = Vec::new();
+        let kind = self.draft(at, lanes, target, &mut lost);
+        let number = kind.map(|kind| self.pack(now, ordinal, lane, kind));
+        // Only now: a flow whose last datagrams lie in the draft has nothing queued and nothing in
+        // flight, and must not be closed for that.
+        for dropped in lost {
+            self.count_dropped(dropped);
+        }
+        number
     }
 
     /// Fills the draft from the queues, each flow's OPEN before its first record until the remote has it.
-    fn draft(&mut self, at: Moment, lanes: &[Lane], target: usize) -> Option<Kind> {
+    fn draft(&mut self, at: Moment, lanes: &[Lane], target: usize, lost: &mut Vec<Dropped>) -> Option<Kind> {
         let Self { queues, flows, scratch, .. } = self;
         scratch.draft.bytes.clear();
         scratch.draft.shares.clear();
-        let mut lost = Vec::new();
-        let kind = queues.cut(
+        queues.cut(
             at,
             lanes,
             target,
@@ -286,11 +292,7 @@ impl Session {
                 }
             },
             &mut |dropped| lost.push(dropped),
-        );
-        for dropped in lost {
-            self.count_dropped(dropped);
-        }
-        kind
+        )
     }
 
     /// Counts a datagram that the queues dropped.
