@@ -1,8 +1,11 @@
 //! Stories of one session, told on messages.
 
 mod attach;
+mod choke;
 mod freeze;
 mod greedy;
 mod hostile;
 mod pair;
+mod sources;
 mod stories;
+mod tunnels;

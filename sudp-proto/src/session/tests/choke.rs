@@ -1,0 +1,249 @@
+//! The choke point: what the remote may open, where its datagrams may go, and what is dropped under which name.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::hostile::{controls, data, outcome, records, used};
+use super::pair::{Pair, TUNNEL, source};
+use crate::access::{Classes, Grant, Own, Rate, Rates, Rules};
+use crate::config::Limits;
+use crate::event::Event;
+use crate::session::{Access, Need, Role, Treatment};
+use crate::stats::DropReason;
+use crate::testing::{ms, secs};
+use crate::wire::{Address, Class, Code, Control, FlowId, Host, batch};
+
+fn access(grant: Grant) -> Access {
+    Access { grant, own: Arc::new(Own::default()) }
+}
+
+fn named(name: &str) -> Address {
+    Address { host: Host::Name(name.into()), port: 53 }
+}
+
+/// The client sends on a flow that it opened by hand, to the flow's own destination or another.
+fn send(pair: &mut Pair, flow: FlowId, to: Option<&Address>, payload: &[u8]) {
+    pair.client.send(pair.now, flow, to, payload).unwrap();
+    pair.drain();
+    pair.run(ms(100));
+}
+
+/// A pair with a flow to `to`, which has carried one datagram.
+fn flow_to(to: Address) -> (Pair, FlowId) {
+    let mut pair = Pair::new();
+    pair.connect();
+    let flow = pair.client.open_flow(pair.now, TUNNEL, None, Some(to)).unwrap();
+    send(&mut pair, flow, None, b"first");
+    (pair, flow)
+}
+
+fn payloads(pair: &Pair) -> Vec<&[u8]> {
+    pair.served.iter().map(|(_, payload)| &payload[..]).collect()
+}
+
+fn refused(pair: &Pair, flow: FlowId, reason: DropReason) -> u64 {
+    pair.server.books(flow).unwrap().refused[reason]
+}
+
+fn resolves(pair: &Pair) -> usize {
+    pair.needs.iter().filter(|(_, need)| matches!(need, Need::Resolve { .. })).count()
+}
+
+#[test]
+fn datagrams_wait_for_their_name_and_for_no_other() {
+    let (mut pair, flow) = flow_to(named("one.example"));
+    send(&mut pair, flow, Some(&named("two.example")), b"second");
+    assert_eq!((resolves(&pair), pair.served.len()), (2, 0));
+
+    pair.server.handle_resolved(pair.now, flow, "two.example", 54, &[source(1)]);
+    pair.server.handle_resolved(pair.now, flow, "three.example", 53, &[source(1)]);
+    pair.drain();
+    assert_eq!(pair.served.len(), 0, "nobody asked for these");
+    pair.server.handle_resolved(pair.now, flow, "two.example", 53, &[source(1)]);
+    pair.drain();
+    assert_eq!(payloads(&pair), [b"second"]);
+    pair.server.handle_resolved(pair.now, flow, "one.example", 53, &[source(2)]);
+    pair.drain();
+    assert_eq!(payloads(&pair), [&b"second"[..], b"first"]);
+    let sockets = pair.needs.iter().filter(|(_, need)| *need == Need::Socket { flow, to: source(53) });
+    assert_eq!(sockets.count(), 1, "one socket serves every destination, at the port that was asked for");
+}
+
+#[test]
+fn the_first_answer_that_is_allowed_is_used() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let rules = Rules::parse(["allow 192.0.2.7:53"]).unwrap();
+    pair.server.regrant(pair.now, access(Grant::new(rules)));
+    let flow = pair.client.open_flow(pair.now, TUNNEL, None, Some(named("one.example"))).unwrap();
+    send(&mut pair, flow, None, b"first");
+    let answers = ["198.51.100.1:53", "192.0.2.7:53", "192.0.2.8:53"].map(|at| at.parse().unwrap());
+    pair.server.handle_resolved(pair.now, flow, "one.example", 53, &answers);
+    pair.drain();
+    assert!(pair.needs.contains(&(Role::Server, Need::Socket { flow, to: answers[1] })));
+}
+
+#[test]
+fn a_name_without_an_address_that_is_allowed_ends_the_flow_it_was_opened_for() {
+    for (rules, answers, code) in
+        [(Rules::open(), vec![], Code::Unreachable), (Rules::default(), vec![source(1)], Code::Denied)]
+    {
+        let (mut pair, flow) = flow_to(named("one.example"));
+        pair.server.regrant(pair.now, access(Grant::new(rules)));
+        pair.server.handle_resolved(pair.now, flow, "one.example", 53, &answers);
+        pair.drain();
+        pair.run(secs(1));
+        assert!(pair.events.contains(&(Role::Client, Event::FlowClosed { flow, code })), "{code:?}");
+        assert_eq!((pair.served.len(), pair.server.flows().count()), (0, 0));
+    }
+}
+
+#[test]
+fn another_destination_that_is_denied_costs_its_own_datagrams_alone() {
+    let (mut pair, flow) = flow_to(Address::from(source(9)));
+    let rules = Rules::parse(["allow 127.0.0.0/8:9"]).unwrap();
+    pair.server.regrant(pair.now, access(Grant::new(rules)));
+    for payload in [b"a", b"b"] {
+        send(&mut pair, flow, Some(&Address::from(source(10))), payload);
+    }
+    send(&mut pair, flow, Some(&named("two.example")), b"c");
+    pair.server.handle_resolved(pair.now, flow, "two.example", 53, &[source(1)]);
+    send(&mut pair, flow, None, b"last");
+    assert_eq!(payloads(&pair), [&b"first"[..], b"last"]);
+    assert_eq!(refused(&pair, flow, DropReason::Denied), 3);
+}
+
+#[test]
+fn a_new_grant_ends_the_flow_to_a_name_it_does_not_allow() {
+    let (mut pair, flow) = flow_to(named("one.example"));
+    pair.server.handle_resolved(pair.now, flow, "one.example", 53, &[source(1)]);
+    let by_name = ["allow one.example:53", "allow 127.0.0.0/8:53"];
+    for (rules, flows) in [(Rules::parse(by_name).unwrap(), 1), (Rules::default(), 0)] {
+        pair.server.regrant(pair.now, access(Grant::new(rules)));
+        pair.drain();
+        pair.run(secs(1));
+        assert_eq!(pair.server.flows().count(), flows);
+    }
+    assert!(pair.events.contains(&(Role::Client, Event::FlowClosed { flow, code: Code::Denied })));
+}
+
+#[test]
+fn a_grant_for_a_session_that_is_over_changes_nothing() {
+    let (mut pair, _) = used(Limits::default());
+    pair.server.close(pair.now, Code::Done);
+    pair.drain();
+    let before = pair.server.report();
+    pair.server.regrant(pair.now, access(Grant::new(Rules::default())));
+    pair.drain();
+    assert_eq!(pair.server.report(), before);
+}
+
+#[test]
+fn answers_of_several_destinations_say_where_they_come_from() {
+    let (mut pair, flow) = flow_to(Address::from(source(9)));
+    send(&mut pair, flow, Some(&Address::from(source(10))), b"second");
+    pair.server.handle_answer(pair.now, flow, source(10), b"answer").unwrap();
+    let ordinal = pair.links[0].ordinal;
+    let message = pair.server.poll_message(pair.now, ordinal, 65_536).unwrap().to_bytes();
+    pair.client.handle_message(pair.now, ordinal, message);
+    let from: Vec<_> = pair.client.inbox(flow).map(|inbound| inbound.address).collect();
+    assert_eq!(from, [Some(source(10))]);
+}
+
+#[test]
+fn an_answer_that_names_a_host_is_delivered_without_one() {
+    let (mut pair, link) = used(Limits::default());
+    let mut body = Vec::new();
+    batch::emit_record(&mut body, FlowId(1), Some(&named("one.example")), None, b"answer");
+    let now = pair.now;
+    let mut message = Vec::new();
+    records(100, Class::Reliable, body).emit(&mut message);
+    pair.client.handle_message(now, link, message.into());
+    let inbox: Vec<_> = pair.client.inbox(FlowId(1)).map(|it| (it.address, it.payload.clone())).collect();
+    assert_eq!(inbox, [(None, Bytes::from_static(b"answer"))]);
+}
+
+#[test]
+fn what_a_grant_does_not_allow_of_a_flow_is_refused_whatever_its_destination() {
+    let classes = Classes { realtime: false, ..Classes::default() };
+    let (class, copies) = (Class::Realtime, 2);
+    for (grant, treatment) in [
+        (Grant { classes, ..Grant::open() }, Treatment { class, ..Treatment::default() }),
+        (Grant { copies: 1, ..Grant::open() }, Treatment { copies, ..Treatment::default() }),
+    ] {
+        for (grant, served) in [(grant, 0), (Grant::open(), 1)] {
+            let mut pair = Pair::with(treatment, Limits { links: 2, ..Limits::default() });
+            pair.connect();
+            pair.server.regrant(pair.now, access(grant));
+            pair.send(4_000, b"data");
+            pair.run(secs(1));
+            assert_eq!(pair.served.len(), served, "{treatment:?}");
+            assert_eq!(pair.server.flows().count(), served, "{treatment:?}");
+        }
+    }
+}
+
+#[test]
+fn flows_beyond_those_granted_are_refused_and_the_others_go_on() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.server.regrant(pair.now, access(Grant { flows: 1, ..Grant::open() }));
+    pair.send(4_000, b"first");
+    pair.send(4_001, b"second");
+    pair.run(secs(1));
+    pair.send(4_000, b"third");
+    pair.run(secs(1));
+    assert_eq!(payloads(&pair), [&b"first"[..], b"third"]);
+    let full = |event: &Event| matches!(event, Event::FlowClosed { code: Code::Full, .. });
+    assert_eq!(pair.events.iter().filter(|(role, event)| *role == Role::Client && full(event)).count(), 1);
+}
+
+#[test]
+fn datagrams_above_the_rate_of_a_flow_are_dropped_and_counted() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let rates = Rates { datagrams: Some(Rate { per_second: 1, burst: 2 }), bytes: None };
+    pair.server.regrant(pair.now, access(Grant { flow_rates: rates, ..Grant::open() }));
+    for _ in 0..5 {
+        pair.send(4_000, b"data");
+    }
+    pair.run(ms(500));
+    let flow = pair.server.flows().next().unwrap();
+    assert_eq!((pair.served.len(), refused(&pair, flow, DropReason::Rate)), (2, 3));
+    pair.run(secs(1));
+    pair.send(4_000, b"data");
+    pair.run(ms(500));
+    assert_eq!((pair.served.len(), refused(&pair, flow, DropReason::Rate)), (3, 3));
+}
+
+#[test]
+fn a_control_of_a_newer_version_that_may_be_skipped_is() {
+    let (mut pair, link) = used(Limits::default());
+    pair.inject(Role::Server, link, &[controls(100, &[Control::Skipped]), data(101, 1)]);
+    assert_eq!(outcome(&pair, Role::Server), super::hostile::Outcome::Lives);
+    assert_eq!(pair.served.len(), 2);
+}
+
+#[test]
+fn a_socket_that_fails_twice_ends_its_flow_once() {
+    let (mut pair, flow) = flow_to(Address::from(source(9)));
+    for _ in 0..2 {
+        pair.server.handle_socket(pair.now, flow, Err(Code::Unreachable));
+    }
+    pair.drain();
+    pair.run(secs(1));
+    assert_eq!(pair.server.flows().count(), 0);
+    let ends = Event::FlowClosed { flow, code: Code::Unreachable };
+    assert_eq!(pair.events.iter().filter(|(role, event)| *role == Role::Client && *event == ends).count(), 1);
+    assert!(!pair.needs.contains(&(Role::Server, Need::CloseSocket(flow))), "there was none to close");
+}
+
+#[test]
+fn nothing_is_delivered_on_a_flow_that_was_refused() {
+    let (mut pair, flow) = flow_to(Address::from(source(9)));
+    let link = pair.links[0].ordinal;
+    pair.server.handle_socket(pair.now, flow, Err(Code::Unreachable));
+    pair.inject(Role::Server, link, &[data(100, flow.0)]);
+    assert_eq!((pair.served.len(), refused(&pair, flow, DropReason::Closed)), (1, 1));
+}
