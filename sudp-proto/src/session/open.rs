@@ -92,7 +92,8 @@ impl Session {
             flow.inbox.push(Inbound { at: now, address, payload: record.payload });
             return self.hold(slot);
         }
-        if self.limiter.admit(now, bytes) != Admit::Yes || flow.limiter.admit(now, bytes) != Admit::Yes {
+        // What a flow may not send must not use up what the others may.
+        if flow.limiter.admit(now, bytes) != Admit::Yes || self.limiter.admit(now, bytes) != Admit::Yes {
             return self.refuse_datagram(slot, DropReason::Rate);
         }
         let index = match record.address {

@@ -9,7 +9,7 @@ use super::pair::{Pair, TUNNEL, source};
 use crate::access::{Classes, Grant, Own, Rate, Rates, Rules};
 use crate::config::Limits;
 use crate::event::Event;
-use crate::session::{Access, Need, Role, Treatment};
+use crate::session::{Access, Need, Role, Session, Setup, Treatment};
 use crate::stats::DropReason;
 use crate::testing::{ms, secs};
 use crate::wire::{Address, Class, Code, Control, FlowId, Host, batch};
@@ -215,6 +215,23 @@ fn datagrams_above_the_rate_of_a_flow_are_dropped_and_counted() {
     pair.send(4_000, b"data");
     pair.run(ms(500));
     assert_eq!((pair.served.len(), refused(&pair, flow, DropReason::Rate)), (3, 3));
+}
+
+#[test]
+fn what_a_flow_may_not_send_does_not_use_up_what_its_session_may() {
+    let mut pair = Pair::new();
+    let rate = |burst| Rates { datagrams: Some(Rate { per_second: 1, burst }), bytes: None };
+    let grant = Grant { rates: rate(10), flow_rates: rate(2), ..Grant::open() };
+    let setup = Setup { access: Some(access(grant)), ..pair.setup(Role::Server) };
+    pair.server = Session::new(pair.now, Role::Server, setup);
+    pair.connect();
+    for _ in 0..100 {
+        pair.send(4_000, b"greedy");
+    }
+    pair.run(ms(100));
+    pair.send(4_001, b"modest");
+    pair.run(ms(100));
+    assert_eq!(payloads(&pair), [&b"greedy"[..], b"greedy", b"modest"]);
 }
 
 #[test]
