@@ -117,6 +117,12 @@ impl Limiter {
         Self { bytes: rates.bytes.map(Gcra::new), datagrams: rates.datagrams.map(Gcra::new) }
     }
 
+    /// Changes the rates and keeps what has been counted for those that stay limited.
+    pub fn set_rates(&mut self, now: Instant, rates: Rates) {
+        set_rate(&mut self.bytes, now, rates.bytes);
+        set_rate(&mut self.datagrams, now, rates.datagrams);
+    }
+
     /// Counts a datagram of so many bytes if both rates let it pass, and nothing otherwise.
     pub fn admit(&mut self, now: Instant, bytes: usize) -> Admit {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -131,6 +137,13 @@ impl Limiter {
             }
         }
         verdict
+    }
+}
+
+fn set_rate(gcra: &mut Option<Gcra>, now: Instant, rate: Option<Rate>) {
+    match (gcra.as_mut(), rate) {
+        (Some(limited), Some(rate)) => limited.set_rate(now, rate),
+        (Some(_) | None, rate) => *gcra = rate.map(Gcra::new),
     }
 }
 

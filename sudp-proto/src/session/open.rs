@@ -58,9 +58,12 @@ impl Session {
         if self.closed() {
             return;
         }
+        let (rates, flow_rates) = (access.grant.rates, access.grant.flow_rates);
         self.access = Some(access);
+        self.limiter.set_rates(now, rates);
         for slot in self.flows.slots() {
-            let Some(flow) = self.flows.at(slot).filter(|flow| !flow.ours) else { continue };
+            let Some(flow) = self.flows.at_mut(slot).filter(|flow| !flow.ours) else { continue };
+            flow.limiter.set_rates(now, flow_rates);
             let places = flow.places.clone();
             for (index, place) in places.iter().enumerate() {
                 let PlaceState::At(at) = place.state else { continue };

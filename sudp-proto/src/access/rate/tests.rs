@@ -168,3 +168,19 @@ fn no_rates_are_no_limit() {
     assert_eq!(limiter.admit(now, 5), Admit::Yes);
     assert_eq!(limiter.admit(now, 5), no(Duration::from_secs(1)));
 }
+
+#[test]
+fn a_limiter_takes_new_rates_and_forgives_nothing() {
+    let now = start();
+    let datagrams = |burst| Rates { bytes: None, datagrams: Some(Rate { per_second: 1, burst }) };
+    let mut limiter = Limiter::new(Rates::default());
+    limiter.set_rates(now, datagrams(2));
+    assert_eq!(limiter.admit(now, 5), Admit::Yes);
+    limiter.set_rates(now, datagrams(1));
+    assert_eq!(limiter.admit(now, 5), no(Duration::from_secs(1)));
+    limiter.set_rates(now, Rates { bytes: Some(Rate { per_second: 1, burst: 4 }), ..datagrams(2) });
+    assert_eq!(limiter.admit(now, 5), Admit::Never);
+    assert_eq!(limiter.admit(now, 4), Admit::Yes);
+    limiter.set_rates(now, Rates::default());
+    assert_eq!(limiter.admit(now, usize::MAX), Admit::Yes);
+}

@@ -235,6 +235,22 @@ fn what_a_flow_may_not_send_does_not_use_up_what_its_session_may() {
 }
 
 #[test]
+fn the_rates_of_a_new_grant_hold_at_once_for_the_session_and_its_flows() {
+    let rates = Rates { datagrams: Some(Rate { per_second: 1, burst: 2 }), bytes: None };
+    for grant in [Grant { rates, ..Grant::open() }, Grant { flow_rates: rates, ..Grant::open() }] {
+        let (mut pair, flow) = flow_to(Address::from(source(9)));
+        pair.server.regrant(pair.now, access(grant));
+        for _ in 0..5 {
+            send(&mut pair, flow, None, b"data");
+        }
+        assert_eq!((pair.served.len(), refused(&pair, flow, DropReason::Rate)), (3, 3));
+        pair.server.regrant(pair.now, access(Grant::open()));
+        send(&mut pair, flow, None, b"data");
+        assert_eq!(pair.served.len(), 4);
+    }
+}
+
+#[test]
 fn a_control_of_a_newer_version_that_may_be_skipped_is() {
     let (mut pair, link) = used(Limits::default());
     pair.inject(Role::Server, link, &[controls(100, &[Control::Skipped]), data(101, 1)]);
