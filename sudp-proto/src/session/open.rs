@@ -344,10 +344,7 @@ impl Session {
 }
 
 fn is_name(address: &Address, name: &str) -> bool {
-    match &address.host {
-        Host::Name(asked) => **asked == *name,
-        Host::Ip(_) => false,
-    }
+    matches!(&address.host, Host::Name(asked) if **asked == *name)
 }
 
 /// The least recently used destination but the first, which the flow was opened for.

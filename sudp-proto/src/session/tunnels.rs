@@ -212,7 +212,7 @@ impl Session {
         let tunnel = bind.tunnel;
         let refusal = if self.role == Role::Client || !self.may_bind(now, bind.listen) {
             Some(Code::Denied)
-        } else if self.tunnels.bound.len() >= self.limits.tunnels {
+        } else if self.tunnels.bound.len() >= self.limits.tunnels && !self.tunnels.bound.contains_key(&tunnel) {
             Some(Code::Full)
         } else {
             None

@@ -151,6 +151,10 @@ fn a_listener_too_many_is_refused_and_those_there_stay() {
     pair.inject(Role::Server, link, &[controls(100, &[bind(TunnelId(7), 180), bind(TunnelId(8), 180)])]);
     let listens = pair.needs.iter().filter(|(_, need)| matches!(need, Need::Listen { .. }));
     assert_eq!(listens.count(), 1);
+    // One that is there is none too many.
+    pair.inject(Role::Server, link, &[controls(101, &[bind(TunnelId(7), 240)])]);
+    let listens = pair.needs.iter().filter(|(_, need)| matches!(need, Need::Listen { .. }));
+    assert_eq!(listens.count(), 2, "other words open it anew");
     let sent = pair.server.handle_datagram(pair.now, TunnelId(8), source(7_000), b"nobody listens");
     assert_eq!(sent, Err(SendError::Tunnel(TunnelId(8))));
     assert!(pair.server.handle_datagram(pair.now, TunnelId(7), source(7_000), b"somebody does").is_ok());
