@@ -91,10 +91,8 @@ impl<E: Endpoint> Driver<E> {
     pub fn release(&mut self, key: Key) -> Option<Released> {
         let token = self.doors.key(key)?;
         self.doors.stream_mut(token)?;
-        match self.doors.remove(token)? {
-            Door::Stream(stream) => Some(Released { token, input: stream.input }),
-            Door::Lookup(_) | Door::Udp(_) => None,
-        }
+        let Some(Door::Stream(stream)) = self.doors.remove(token) else { return None };
+        Some(Released { token, input: stream.input })
     }
 
     /// A door is ready, or may be. Constant in time, and harmless when that is old news.

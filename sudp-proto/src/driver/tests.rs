@@ -2,6 +2,7 @@
 
 mod bench;
 mod datagrams;
+mod faults;
 mod joined;
 mod machine;
 mod streams;

@@ -48,6 +48,10 @@ pub(super) struct Pipe {
     pub(super) ends: bool,
     pub(super) finished: bool,
     pub(super) breaks: Option<ErrorKind>,
+    /// It takes no more bytes, ever.
+    pub(super) deaf: bool,
+    /// It cannot be finished.
+    pub(super) unfinishable: bool,
 }
 
 /// A UDP socket.
@@ -101,6 +105,9 @@ impl Pipe {
         if let Some(kind) = self.breaks {
             return Err(kind.into());
         }
+        if self.deaf {
+            return Ok(Step::End);
+        }
         if let Some(left) = self.lies.checked_sub(1) {
             self.lies = left;
             return Ok(Step::More(0));
@@ -133,7 +140,7 @@ impl Io for Bench {
         let pipe = self.stream(at);
         assert!(!pipe.finished);
         pipe.finished = true;
-        Ok(())
+        if pipe.unfinishable { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
     }
 
     fn bind(&mut self, at: Token, socket: &Socket) -> io::Result<SocketAddr> {
