@@ -3,6 +3,7 @@
 mod chunks;
 mod frames;
 mod life;
+mod out;
 mod proxies;
 mod request;
 mod response;
