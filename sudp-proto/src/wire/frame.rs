@@ -5,7 +5,7 @@ use bytes::{Buf as _, Bytes};
 use crate::error::Violation;
 
 use super::varint::{self, Reader, malformed};
-use super::{Ack, BatchHead, Close, Code, GoAway, LinkDown, MAX_HELLO, MAX_WELCOME, Refuse, grease};
+use super::{Ack, BatchHead, Close, Code, GoAway, LinkDown, MAX_HELLO, MAX_WELCOME, Refuse};
 
 /// One frame of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -77,11 +77,6 @@ pub fn next_frame(message: &mut Bytes) -> Result<Option<Frame>, Violation> {
         }
     }
     Ok(None)
-}
-
-/// Appends a frame that every reader skips.
-pub fn put_grease(out: &mut Vec<u8>, n: u64, body: &[u8]) {
-    put(out, grease(n), &[], body);
 }
 
 /// Appends a frame whose body is numbers and then bytes.

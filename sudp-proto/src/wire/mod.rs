@@ -27,7 +27,7 @@ pub use address::{Address, Host};
 pub use batch::{BatchHead, Class, Record, Records};
 pub use control::{Close, Code, GoAway, GoAwayReason, Refuse};
 pub use flow::{Bind, Bound, Closed, Control, FlowClose, Open, Totals};
-pub use frame::{Frame, next_frame, put_grease};
+pub use frame::{Frame, next_frame};
 pub use hello::{Attach, FinalCount, Hello, Parameters, Welcome};
 
 /// Numbers a batch, per session and direction, from 1; never reused.
