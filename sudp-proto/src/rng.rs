@@ -82,6 +82,12 @@ mod tests {
     }
 
     #[test]
+    fn a_seed_is_never_printed() {
+        let seed = Seed([0xab; 32]);
+        assert_eq!(format!("{seed:?}"), "Seed(..)");
+    }
+
+    #[test]
     fn below_stays_below_and_reaches_every_number() {
         let mut rng = Rng::new(&Seed::from(3));
         let mut seen = [false; 7];
@@ -90,5 +96,6 @@ mod tests {
         }
         assert_eq!(seen, [true; 7]);
         assert_eq!(rng.below(0), 0);
+        assert!((0..1_000).all(|_| rng.below(u64::MAX) < u64::MAX));
     }
 }

@@ -273,3 +273,34 @@ fn parse_all(message: Vec<u8>) -> Result<Vec<Frame>, Violation> {
     }
     Ok(frames)
 }
+
+#[test]
+fn every_code_and_reason_has_a_number_of_its_own_and_comes_back() {
+    for number in (0..200).chain([varint::MAX]) {
+        let (code, reason) = (Code::from_u64(number), GoAwayReason::from_u64(number));
+        assert_eq!((code.to_u64(), reason.to_u64()), (number, number));
+        assert_eq!(code == Code::Other(number), number > 17, "{code:?}");
+        assert_eq!(reason == GoAwayReason::Other(number), number > 4, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_welcome_is_printed_without_what_opens_doors() {
+    let welcome = Welcome {
+        ordinal: Ordinal(1),
+        session: SessionId([1; 16]),
+        secret: Some([0xab; 32]),
+        cluster: 2,
+        server: 3,
+        boot: 4,
+        owner: Bytes::from_static(b"owner"),
+        ticket: Bytes::from_static(b"ticket"),
+        ended: Vec::new(),
+        parameters: Parameters::default(),
+    };
+    let printed = format!("{welcome:?}");
+    assert!(printed.contains("server: 3"), "{printed}");
+    for hidden in ["171", "ab", "secret", "ticket"] {
+        assert!(!printed.contains(hidden), "{hidden} in {printed}");
+    }
+}

@@ -220,3 +220,18 @@ fn the_table_of_closed_networks_is_well_formed_and_says_what_it_is() {
     assert_eq!(say("169.254.169.254"), "169.254.169.254 (metadata), closed by default");
     assert_eq!(say("ff02::1"), "ff00::/8 (multicast), never sent to");
 }
+
+#[test]
+fn networks_and_walls_made_at_compile_time_are_what_they_would_be_at_run_time() {
+    for (made, read) in [
+        (Network::v4(192, 168, 0, 0, 16), "192.168.0.0/16"),
+        (Network::v4(127, 0, 0, 1, 32), "127.0.0.1"),
+        (Network::v6(0xfe80 << 48, 0, 10), "fe80::/10"),
+        (Network::v6(0x2001_0db8 << 32, 7, 128), "2001:db8::7"),
+    ] {
+        assert_eq!(made.to_string(), read);
+    }
+    let network = Network::v4(10, 0, 0, 0, 8);
+    assert_eq!(rule(network, "private").to_string(), "10.0.0.0/8 (private), closed by default");
+    assert_eq!(shut(network, "private").to_string(), "10.0.0.0/8 (private), never sent to");
+}

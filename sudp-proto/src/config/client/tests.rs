@@ -68,6 +68,8 @@ fn an_address_mapped_into_ipv6_is_the_same_host() {
     let server = ServerConfig::new(Scheme::Wss, ip("192.0.2.1"));
     assert!(server.is_at(Scheme::Wss, &ip("::ffff:192.0.2.1"), "/sudp"));
     assert!(!server.is_at(Scheme::Wss, &ip("192.0.2.2"), "/sudp"));
+    let name = Address { host: Host::Name("192.0.2.1".into()), port: 443 };
+    assert!(!server.is_at(Scheme::Wss, &name, "/sudp"), "a name is not looked at for an address");
 }
 
 fn server(name: &str) -> ServerConfig {
