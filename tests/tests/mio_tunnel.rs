@@ -10,8 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use mio_tunnel::Loop;
-
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 /// How long to wait for word that a port refuses, and before it is asked again.
 const PROBE: Duration = Duration::from_millis(20);
@@ -81,7 +79,7 @@ fn echo() -> io::Result<SocketAddr> {
 fn serve() -> io::Result<SocketAddr> {
     let listener = mio::net::TcpListener::bind(ANY.into())?;
     let address = listener.local_addr()?;
-    thread::spawn(move || Loop::server(listener).and_then(Loop::run).expect("the server runs"));
+    thread::spawn(move || mio_tunnel::serve(listener).expect("the server runs"));
     Ok(address)
 }
 
@@ -89,7 +87,7 @@ fn serve() -> io::Result<SocketAddr> {
 fn tunnel(server: SocketAddr, to: SocketAddr) -> io::Result<SocketAddr> {
     let listen = UdpSocket::bind(ANY)?.local_addr()?;
     let ready = UdpSocket::bind(ANY)?;
-    thread::spawn(move || Loop::client(server, listen, to).and_then(Loop::run).expect("the client runs"));
+    thread::spawn(move || mio_tunnel::tunnel(server, listen, to).expect("the client runs"));
     // Until it listens, the port refuses, and whoever is connected to it hears so.
     ready.connect(listen)?;
     ready.set_read_timeout(Some(PROBE))?;

@@ -92,6 +92,15 @@ pub struct ClientSetup {
     pub seed: Seed,
 }
 
+impl ClientSetup {
+    /// The usual caps, no headers and no proxy. A client with a name must also say when it
+    /// [started](Self::started).
+    pub fn new(config: ClientConfig, pool: Pool, seed: Seed) -> Self {
+        let limits = Limits::default();
+        Self { config, limits, started: 0, headers: Vec::new(), proxy: None, pool, seed }
+    }
+}
+
 /// A client: one session, its links, and the dials for more of them.
 #[derive(Debug)]
 pub struct Client {

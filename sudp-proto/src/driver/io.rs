@@ -40,6 +40,23 @@ pub enum Step {
     End,
 }
 
+impl Step {
+    /// Tries a system call that says how much it did: once, but for interruptions.
+    ///
+    /// "Would block" is [`Blocked`](Self::Blocked), all else is [`More`](Self::More): so whoever reads a
+    /// stream with this makes [`End`](Self::End) of nothing.
+    pub fn attempt(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Self> {
+        loop {
+            match call() {
+                Ok(count) => return Ok(Self::More(count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Self::Blocked(0)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
 /// Whether something that takes its time is done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Progress {

@@ -56,6 +56,13 @@ pub struct Turn {
     pub again: bool,
 }
 
+impl Turn {
+    /// How long to wait for something to be ready before the next turn; none is as long as it takes.
+    pub fn timeout(&self, now: Instant) -> Option<Duration> {
+        if self.again { Some(Duration::ZERO) } else { self.deadline.map(|at| at.saturating_duration_since(now)) }
+    }
+}
+
 /// A stream that its driver has given up.
 #[derive(Debug)]
 pub struct Released {
@@ -156,6 +163,12 @@ impl<E: Endpoint> Driver<E> {
     /// The endpoint, to be told and asked things; a turn is due afterwards.
     pub fn endpoint_mut(&mut self) -> &mut E {
         &mut self.endpoint
+    }
+
+    /// Gives the endpoint back; whatever was open has been released.
+    pub(crate) fn into_endpoint(self) -> E {
+        debug_assert!(self.doors.tokens().is_empty(), "what is open is closed or released, not forgotten");
+        self.endpoint
     }
 
     /// Does what is ready, in the order in which it became so.

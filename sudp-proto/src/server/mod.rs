@@ -2,7 +2,7 @@
 //!
 //! A stream begins as an [`Incoming`], which ends in a [`Claim`] that someone
 //! decides on. What is granted makes a [`Server`], one per session, or is one more link of a session
-//! that exists; which of them is the [`Registry`]'s to say.
+//! that exists; which of them is the [`Registry`]'s to say. A [`Host`] is all of this for one event loop.
 //!
 //! Who calls what, and when:
 //!
@@ -82,7 +82,9 @@
 //! }
 //! ```
 
+mod host;
 mod incoming;
+mod join;
 mod registry;
 
 use std::io;
@@ -99,7 +101,9 @@ use crate::rng::Seed;
 use crate::session::{Access, Deadline, Identity, Role, Session, Setup};
 use crate::wire::{Code, Ordinal, SessionId, Welcome};
 
+pub use host::{Host, HostSetup, Verdict, Visitor};
 pub use incoming::{Arrival, Claim, Incoming, IncomingSetup};
+pub use join::Joined;
 pub use registry::{Admission, Founded, Identification, Refused, Registry, Shares, Stance};
 
 /// What a server's half of a session is made with.

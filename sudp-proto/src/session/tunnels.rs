@@ -20,6 +20,13 @@ pub struct Tunnel {
     pub in_doubt: InDoubt,
 }
 
+impl Tunnel {
+    /// A tunnel with the usual treatment, whose datagrams in doubt are dropped.
+    pub fn new(way: Way) -> Self {
+        Self { way, treatment: Treatment::default(), in_doubt: InDoubt::Drop }
+    }
+}
+
 /// Which way a tunnel goes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Way {

@@ -12,7 +12,9 @@ use sudp_proto::config::Limits;
 use sudp_proto::driver::{Driver, Key};
 use sudp_proto::event::Event;
 use sudp_proto::link::{Answer, ServerExpect, Subprotocol};
-use sudp_proto::server::{Admission, Claim, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup};
+use sudp_proto::server::{
+    Admission, Claim, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup,
+};
 use sudp_proto::session::Access;
 use sudp_proto::wire::{Code, SessionId};
 
@@ -42,7 +44,12 @@ impl ServerHost {
     pub(super) fn new(host: Host, number: u64, rng: &mut Rng) -> Self {
         Self {
             host,
-            names: Names { server: number + 1, boot: 0, owner: vec![u8::try_from(number).unwrap_or(0); 4].into(), cluster: 0 },
+            names: Names {
+                server: number + 1,
+                boot: 0,
+                owner: vec![u8::try_from(number).unwrap_or(0); 4].into(),
+                cluster: 0,
+            },
             registry: Registry::new(Limits::default(), &rng.fork()),
             sessions: BTreeMap::new(),
             pool: Pool::memory(64 << 20, 128 << 10),
@@ -222,7 +229,8 @@ impl World {
                 _ => self.violate(format!("a server has no room for one session without links: {code:?}")),
             }
             let Some(&machine) = self.servers[server].sessions.get(&other) else { continue };
-            if let Some(Role::Session { driver, .. }) = self.drivers.get_mut(&machine).map(|process| &mut process.role) {
+            if let Some(Role::Session { driver, .. }) = self.drivers.get_mut(&machine).map(|process| &mut process.role)
+            {
                 driver.endpoint_mut().session_mut().close(now, code);
                 self.dirty.insert(machine);
             }
