@@ -11,7 +11,8 @@ use std::time::Instant;
 pub struct Heartbeat {
     proof: Instant,
     step: usize,
-    heard_since: bool,
+    /// When data first arrived since the proof.
+    heard: Option<Instant>,
     waiting: Option<(u64, Instant)>,
     next: u64,
 }
@@ -19,19 +20,19 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// A schedule that begins with a proof: the welcome, or the hello.
     pub fn new(now: Instant) -> Self {
-        Self { proof: now, step: 0, heard_since: false, waiting: None, next: 1 }
+        Self { proof: now, step: 0, heard: None, waiting: None, next: 1 }
     }
 
     /// The remote acknowledged something.
     pub fn handle_ack(&mut self, now: Instant) {
         self.proof = now;
         self.step = 0;
-        self.heard_since = false;
+        self.heard = None;
     }
 
     /// Data arrived, which proves nothing about what we send.
-    pub fn handle_data(&mut self) {
-        self.heard_since = true;
+    pub fn handle_data(&mut self, now: Instant) {
+        self.heard.get_or_insert(now);
     }
 
     /// A PONG came; returns when its PING was sent.
@@ -39,7 +40,7 @@ impl Heartbeat {
         let (_, sent) = self.waiting.take_if(|(waiting, _)| *waiting == number)?;
         self.proof = now;
         self.step = (self.step + 1).min(STEPS.len() - 1);
-        self.heard_since = false;
+        self.heard = None;
         Some(sent)
     }
 
@@ -53,8 +54,12 @@ impl Heartbeat {
 
     /// When the next PING is due; none while one is unanswered.
     pub fn due(&self) -> Option<Instant> {
-        let wait = if self.heard_since { STEPS[0] } else { STEPS[self.step] };
-        self.waiting.is_none().then(|| self.proof + wait)
+        let due = match self.heard {
+            // Never before the data that brings it forward: a deadline in the past would look like a pause of ours.
+            Some(heard) => heard.max(self.proof + STEPS[0]).min(self.proof + STEPS[self.step]),
+            None => self.proof + STEPS[self.step],
+        };
+        self.waiting.is_none().then_some(due)
     }
 
     /// When the unanswered PING was sent.
@@ -102,9 +107,21 @@ mod tests {
             beat.handle_pong(start, number);
         }
         assert_eq!(beat.due(), Some(start + secs(10)));
-        beat.handle_data();
-        beat.handle_data();
+        beat.handle_data(start);
+        beat.handle_data(start + secs(5));
         assert_eq!(beat.due(), Some(start + secs(1)));
+    }
+
+    #[test]
+    fn data_that_arrives_late_asks_for_a_ping_then_and_not_in_the_past() {
+        let start = epoch();
+        let mut beat = Heartbeat::new(start);
+        for _ in 0..4 {
+            let number = beat.ping(start);
+            beat.handle_pong(start, number);
+        }
+        beat.handle_data(start + secs(7));
+        assert_eq!(beat.due(), Some(start + secs(7)));
     }
 
     #[test]

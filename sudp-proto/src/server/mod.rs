@@ -89,7 +89,7 @@ mod registry;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
@@ -98,7 +98,7 @@ use crate::carrier::{Carrier, Said};
 use crate::config::Limits;
 use crate::driver::{Endpoint, Key, Order, sealed};
 use crate::rng::Seed;
-use crate::session::{Access, Deadline, Identity, Role, Session, Setup};
+use crate::session::{Access, Deadline, Identity, Role, Session, Setup, ThawError};
 use crate::wire::{Code, Ordinal, SessionId, Welcome};
 
 pub use host::{Host, HostSetup, Verdict, Visitor};
@@ -144,10 +144,36 @@ impl Server {
     /// The half of a session that was just founded; its first link follows with [`adopt`](Self::adopt).
     pub fn new(now: Instant, founded: &Founded, names: Names, setup: ServerSetup) -> Self {
         let ServerSetup { limits, access, pool, seed } = setup;
-        let setup = Setup { limits, identity: Identity::default(), access: Some(access), pool, seed };
+        let setup = Setup { limits, identity: founded.identity.clone(), access: Some(access), pool, seed };
         let mut session = Session::new(now, Role::Server, setup);
         session.found(founded.session, founded.secret);
         Self { carrier: Carrier::new(session), names, id: founded.session }
+    }
+
+    /// Turns the session into bytes and ends this copy of it, so that another process can go on with it:
+    /// see [`Session::freeze`] for what that asks of whoever stores them.
+    pub fn freeze(&mut self, now: Instant) -> Bytes {
+        let frozen = self.carrier.session.freeze(now);
+        self.carrier.part(now);
+        frozen
+    }
+
+    /// Brings a session back that was frozen `away` before `now`. [`Registry::restore`] lets its client
+    /// attach to it; sockets and listeners are asked for again.
+    pub fn thaw(
+        now: Instant,
+        away: Duration,
+        names: Names,
+        setup: ServerSetup,
+        frozen: &[u8],
+    ) -> Result<Self, ThawError> {
+        let ServerSetup { limits, access, pool, seed } = setup;
+        let setup = Setup { limits, identity: Identity::default(), access: Some(access), pool, seed };
+        let session = Session::thaw(now, away, setup, frozen)?;
+        let (Some(id), Role::Server) = (session.id(), session.role()) else {
+            return Err(ThawError::Malformed("not a server's half of a session"));
+        };
+        Ok(Self { carrier: Carrier::new(session), names, id })
     }
 
     /// Takes one more stream, whose claim was granted, as a link of this session. The stream's name here

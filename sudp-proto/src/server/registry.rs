@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use crate::config::Limits;
 use crate::event::Event;
 use crate::rng::{Rng, Seed};
+use crate::session::{Identity, Phase};
 use crate::wire::{Code, SessionId};
 
+use super::Server;
 use super::incoming::Claim;
 
 /// Who a client is to this server, once someone has found out.
@@ -42,6 +44,8 @@ pub struct Founded {
     pub session: SessionId,
     /// Its secret.
     pub(super) secret: [u8; 32],
+    /// Who its client is.
+    pub(super) identity: Identity,
 }
 
 /// Why a claim is refused; it changed nothing.
@@ -178,6 +182,19 @@ impl Registry {
         }
     }
 
+    /// Knows a session again that was frozen with a former table and thawed now, for the principal that
+    /// it had there. It has no link yet.
+    pub fn restore(&mut self, server: &Server, who: Identification) {
+        let session = server.session();
+        let Some(secret) = session.secret().filter(|_| !self.sessions.contains_key(&server.id())) else { return };
+        let known = Founded { session: server.id(), secret, identity: session.identity().clone() };
+        self.insert(&known, who, session.phase() == Phase::Provisional);
+        if let Some(entry) = self.sessions.get_mut(&known.session) {
+            entry.detached = true;
+            self.detached += 1;
+        }
+    }
+
     /// Forgets a session that is over, or whose claim came to nothing after all.
     pub fn remove(&mut self, session: SessionId) {
         let Some(entry) = self.sessions.remove(&session) else { return };
@@ -206,6 +223,18 @@ impl Registry {
         self.sessions.is_empty()
     }
 
+    fn insert(&mut self, founded: &Founded, who: Identification, provisional: bool) {
+        let Identity { client, incarnation } = founded.identity.clone();
+        let principal = self.principals.entry(who.clone()).or_default();
+        if client.is_empty() {
+            principal.unnamed += 1;
+        } else {
+            principal.named.entry(client.clone()).or_default().push(founded.session);
+        }
+        let entry = Entry { secret: founded.secret, who, client, incarnation, provisional, detached: false };
+        self.sessions.insert(founded.session, entry);
+    }
+
     fn found(&mut self, claim: &Claim, who: &Identification, shares: Shares) -> Result<Founded, Refused> {
         if self.stance != Stance::Open {
             return Err(Refused(Code::GoingAway));
@@ -222,22 +251,9 @@ impl Registry {
         if self.sessions.len() >= self.limits.sessions || clients > shares.sessions || same.len() >= RACED {
             return Err(Refused(Code::Full));
         }
-        let founded = Founded { session: SessionId(self.rng.array()), secret: self.rng.array() };
-        let principal = self.principals.entry(who.clone()).or_default();
-        if hello.client.is_empty() {
-            principal.unnamed += 1;
-        } else {
-            principal.named.entry(hello.client.clone()).or_default().push(founded.session);
-        }
-        let entry = Entry {
-            secret: founded.secret,
-            who: who.clone(),
-            client: hello.client.clone(),
-            incarnation: hello.incarnation,
-            provisional: true,
-            detached: false,
-        };
-        self.sessions.insert(founded.session, entry);
+        let identity = Identity { client: hello.client.clone(), incarnation: hello.incarnation };
+        let founded = Founded { session: SessionId(self.rng.array()), secret: self.rng.array(), identity };
+        self.insert(&founded, who.clone(), true);
         Ok(founded)
     }
 

@@ -159,9 +159,11 @@ impl Session {
 
     /// A flow's socket takes no more for now: its datagrams are held, within bounds.
     pub fn block(&mut self, flow: FlowId) {
-        if let Some(flow) = self.flows.get_mut(flow) {
+        let Some(slot) = self.flows.slot(flow) else { return };
+        if let Some(flow) = self.flows.at_mut(slot) {
             flow.inbox.block();
         }
+        self.hold(slot);
     }
 
     /// A flow's socket takes datagrams again. What waited longer than its class allows is dropped.

@@ -128,7 +128,7 @@ impl Session {
             // Written by parts that need both.
             flows: _, queues: _,
             // From the setup, or begun anew.
-            limits: _, access: _, memory: _, link_memory: _, limiter: _, activity: _, unknown: _, scratch: _, records: _,
+            awake: _, limits: _, access: _, memory: _, link_memory: _, limiter: _, activity: _, unknown: _, scratch: _, records: _,
             // Drained before.
             events: _, needs: _, gone: _, lost: _,
         } = self;

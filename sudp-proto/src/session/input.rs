@@ -148,7 +148,7 @@ impl Session {
     fn take_batch(&mut self, now: Instant, ordinal: Ordinal, head: BatchHead, taken: &mut Vec<Taken>) {
         if let Some(link) = self.links.get_mut(ordinal) {
             link.owed.handle_batch(now);
-            link.beat.handle_data();
+            link.beat.handle_data(now);
         }
         self.counters.batches_in += 1;
         self.queues.stir(now);

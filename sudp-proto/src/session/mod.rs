@@ -79,6 +79,8 @@ pub struct Session {
     /// What the clocks on the wire count from.
     start: Instant,
     phase: Phase,
+    /// When it was last asked for what to send, or told that time had passed.
+    awake: Instant,
     /// Since when there is no link, once there was one.
     detached: Option<Instant>,
     id: Option<SessionId>,
@@ -251,6 +253,7 @@ impl Session {
             role,
             start: now,
             phase: Phase::Fresh,
+            awake: now,
             detached: None,
             id: None,
             secret: None,
@@ -320,6 +323,11 @@ impl Session {
     /// Where it stands in its life.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Who its client is, and which of that client's lives this is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Whether it is over.

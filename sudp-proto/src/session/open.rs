@@ -311,7 +311,7 @@ impl Session {
     }
 
     /// Bounds what a flow holds, and puts it on the list of those with something to deliver.
-    fn hold(&mut self, slot: Slot) {
+    pub(crate) fn hold(&mut self, slot: Slot) {
         let (most, bytes) = (self.limits.hold, self.limits.hold_bytes);
         while let Some(flow) = self.flows.at_mut(slot)
             && (flow.inbox.blocked || !flow.inbox.finding.is_empty())

@@ -62,6 +62,7 @@ impl Session {
     /// `room` is how many bytes the link would take without queueing them itself; with any, a whole
     /// batch may come. Frames that keep the session alive come even without room.
     pub fn poll_message(&mut self, now: Instant, ordinal: Ordinal, room: usize) -> Option<Message<'_>> {
+        self.awake = now;
         let index = self.links.index(ordinal)?;
         let carried = if room > 0 && !self.closed() { self.choose(now, index) } else { None };
         // Choosing may find that the session cannot go on; then nothing but the CLOSE leaves.

@@ -38,7 +38,9 @@ impl Session {
     /// Does what is due. Nothing else needs to be called for it, but everything is drained afterwards.
     pub fn handle_timeout(&mut self, now: Instant) {
         let Some(deadline) = self.poll_timeout().filter(|deadline| deadline.at <= now) else { return };
-        if now.saturating_duration_since(deadline.at) > PAUSE {
+        // A deadline that some call made in the past says nothing of a pause.
+        let awake = std::mem::replace(&mut self.awake, now);
+        if now.saturating_duration_since(deadline.at.max(awake)) > PAUSE {
             self.handle_pause(now);
         }
         if let Some((_, code)) = self.end_due().filter(|(at, _)| *at <= now) {

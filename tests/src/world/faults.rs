@@ -132,7 +132,12 @@ impl World {
                 self.change_listener(server, listener, seconds(500, 60_000));
             }
             Kind::ServerDrain => self.drain_server(now, server, seconds(1_000, 20_000)),
-            Kind::ServerFreeze => self.freeze_server(server, seconds(10, 2_000)),
+            Kind::ServerFreeze => {
+                if self.servers[server].up {
+                    self.freeze_server(server);
+                    self.later(seconds(10, 2_000), Chore::RestartServer(server));
+                }
+            }
             Kind::ServerKill => {
                 self.stop_server(server);
                 self.later(seconds(20, 40_000), Chore::RestartServer(server));
@@ -231,12 +236,6 @@ impl World {
             }
         }
         self.later(patience, Chore::RestartServer(server));
-    }
-
-    /// Until servers can be thawed here, their process dies like any other.
-    fn freeze_server(&mut self, server: usize, away: Duration) {
-        self.stop_server(server);
-        self.later(away, Chore::RestartServer(server));
     }
 
     fn change_listener(&mut self, server: usize, listener: Listener, time: Duration) {

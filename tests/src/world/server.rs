@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use sudp_proto::Rng;
 use sudp_proto::access::{Grant, Own, Pool, Rules};
 use sudp_proto::config::Limits;
@@ -32,6 +32,8 @@ pub(super) struct ServerHost {
     pub(super) names: Names,
     pub(super) registry: Registry,
     pub(super) sessions: BTreeMap<SessionId, Machine>,
+    /// Sessions on their way to the next process, and since when.
+    pub(super) frozen: Vec<(Instant, Bytes)>,
     pub(super) pool: Pool,
     pub(super) up: bool,
     /// It takes no new sessions, and ends when it has none.
@@ -52,6 +54,7 @@ impl ServerHost {
             },
             registry: Registry::new(Limits::default(), &rng.fork()),
             sessions: BTreeMap::new(),
+            frozen: Vec::new(),
             pool: Pool::memory(64 << 20, 128 << 10),
             up: false,
             draining: false,
@@ -62,7 +65,7 @@ impl ServerHost {
 }
 
 impl World {
-    /// Starts a server's process, which knows nothing of any session.
+    /// Starts a server's process, which knows of no session but those that were handed to it.
     pub(super) fn start_server(&mut self, server: usize) {
         if self.servers[server].up {
             return;
@@ -71,13 +74,55 @@ impl World {
         let host = &mut self.servers[server];
         host.up = true;
         host.draining = false;
-        host.names.boot += 1;
+        // The boot names the table of sessions, and goes with it.
+        host.names.boot += u64::from(host.frozen.is_empty());
         host.registry = Registry::new(limits(1), &seed);
         host.sessions.clear();
         host.pool = Pool::memory(64 << 20, 128 << 10);
         let (at, boot) = (host.host, host.names.boot);
         self.net.listen(at, server_address(server), Listener::Open);
         self.trace.note(instant(self.now), Said::ServerStarted as u8, server as u64, boot);
+        for (since, frozen) in std::mem::take(&mut self.servers[server].frozen) {
+            self.thaw(server, since, &frozen);
+        }
+    }
+
+    /// Ends a server's process in good order: its sessions are handed to the next as bytes.
+    pub(super) fn freeze_server(&mut self, server: usize) {
+        let now = instant(self.now);
+        let mut frozen = Vec::new();
+        for machine in self.servers[server].sessions.values().copied().collect::<Vec<_>>() {
+            self.drain_events(machine);
+            let Some(Role::Session { driver, .. }) = self.drivers.get_mut(&machine).map(|process| &mut process.role)
+            else {
+                continue;
+            };
+            if !driver.endpoint().session().is_closed() {
+                frozen.push((now, driver.endpoint_mut().freeze(now)));
+            }
+        }
+        self.stop_server(server);
+        self.servers[server].frozen = frozen;
+    }
+
+    fn thaw(&mut self, server: usize, since: Instant, frozen: &[u8]) {
+        let now = instant(self.now);
+        let host = &mut self.servers[server];
+        let access = Access { grant: grant(host), own: Arc::new(Own::default()) };
+        let setup = ServerSetup { limits: limits(1), access, pool: host.pool.clone(), seed: self.rng.fork() };
+        let away = now.saturating_duration_since(since);
+        match Server::thaw(now, away, host.names.clone(), setup, frozen) {
+            Ok(thawed) => {
+                host.registry.restore(&thawed, Identification::default());
+                let (at, id) = (host.host, thawed.id());
+                let driver = Box::new(Driver::new(thawed));
+                let machine = self.add(at, Role::Session { driver, server, id });
+                self.servers[server].sessions.insert(id, machine);
+                self.dirty.insert(machine);
+                self.coverage.sometimes("thawed");
+            }
+            Err(error) => self.violate(format!("a frozen session cannot be thawed: {error}")),
+        }
     }
 
     /// Ends a server's process at once: its connections are reset.

@@ -77,6 +77,14 @@ impl Host {
         host
     }
 
+    pub(super) fn thaw(&mut self, now: Instant, away: Duration, frozen: &[u8]) {
+        let (access, pool) = (open_access(), self.pool.clone());
+        let setup = ServerSetup { limits: self.limits.clone(), access, pool, seed: Seed::from(5_000) };
+        let server = Server::thaw(now, away, self.names.clone(), setup, frozen).unwrap();
+        self.registry.restore(&server, self.who.clone());
+        self.sessions.insert(server.id(), server);
+    }
+
     pub(super) fn accept(&mut self, now: Instant) -> u64 {
         self.next += 1;
         let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::default() };

@@ -100,6 +100,20 @@ impl Rig {
         self.hosts[host] = reborn;
     }
 
+    /// A server's process hands its sessions to the next, which begins after a while.
+    pub(super) fn restart_frozen(&mut self, host: usize, away: Duration) {
+        let now = self.now;
+        let frozen: Vec<_> = self.hosts[host].sessions.values_mut().map(|server| server.freeze(now)).collect();
+        self.cut_host(host);
+        self.hosts[host].away = true;
+        self.run(away);
+        let reborn = self.hosts[host].reborn();
+        self.hosts[host] = reborn;
+        for frozen in frozen {
+            self.hosts[host].thaw(self.now, away, &frozen);
+        }
+    }
+
     pub(super) fn send(&mut self, payload: &[u8]) -> FlowId {
         self.send_from(4_000, payload)
     }

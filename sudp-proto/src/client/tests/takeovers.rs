@@ -326,3 +326,18 @@ fn an_attach_that_comes_just_after_the_end_is_told_that_there_is_no_session() {
     server.session_mut().close(now, Code::Denied);
     assert_eq!(server.session_mut().accept(now, &claim.hello), Err(Code::UnknownSession));
 }
+
+#[test]
+fn a_server_that_is_frozen_and_thawed_costs_nothing() {
+    let mut rig = Rig::new(2);
+    rig.send(b"one");
+    rig.run(secs(12));
+    let before = only(&rig);
+    rig.send(b"two");
+    rig.restart_frozen(0, ms(700));
+    rig.send(b"three");
+    rig.run(secs(10));
+    assert_eq!(rig.served(), ["one", "two", "three"]);
+    assert_eq!((only(&rig), rig.lost()), (before, Vec::new()));
+    rig.assert_settled();
+}
