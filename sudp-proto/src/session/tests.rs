@@ -6,6 +6,7 @@ mod freeze;
 mod greedy;
 mod hostile;
 mod pair;
+mod poison;
 mod sources;
 mod stories;
 mod tunnels;
