@@ -143,6 +143,7 @@ impl Session {
     }
 
     /// What proves an attachment; told once, in the first welcome.
+    #[cfg(feature = "driver")]
     pub(crate) fn secret(&self) -> Option<[u8; 32]> {
         self.secret
     }

@@ -28,6 +28,7 @@ impl Session {
 
     /// Why the session was lost, if it was since this was last asked, and for how long the remote then
     /// asked not to be dialled.
+    #[cfg(feature = "driver")]
     pub(crate) fn take_lost(&mut self) -> Option<(Code, Duration)> {
         self.lost.take()
     }
