@@ -386,7 +386,7 @@ impl Session {
     }
 
     /// Ended links of which a count is still owed, on one side or the other.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "driver"))]
     pub(crate) fn unforgotten(&self) -> Vec<Ordinal> {
         self.links.ended.keys().copied().collect()
     }
