@@ -55,9 +55,36 @@ fn look(proof: Proof, seeds: u64) -> ExitCode {
 fn script(seed: u64) -> Option<String> {
     let mut rng = Rng::new(&Seed::from(seed));
     let steps = 4 + rng.below(300);
-    let script: Vec<u8> = (0..steps).flat_map(|_| rng.array::<2>()).collect();
+    // Drawn evenly, steps hardly ever make several links, so half of the scripts are drawn by scenes.
+    let scenes = rng.chance(1, 2);
+    let mut script = Vec::new();
+    while script.len() < 2 * usize::try_from(steps).unwrap_or(0) {
+        let scene: &[u8] =
+            if scenes { SCENES[usize::try_from(rng.below(SCENES.len() as u64)).unwrap_or(0)] } else { &[0] };
+        for &step in scene {
+            let [any, argument] = rng.array::<2>();
+            script.extend([if scenes { step } else { any }, argument]);
+        }
+    }
     session::run(&script).err()
 }
+
+/// Steps that make sense behind each other, by their numbers in the script of a session.
+const SCENES: &[&[u8]] = &[
+    &[6, 7, 8, 9, 11, 9, 11],
+    &[6, 7, 8, 9, 11],
+    &[6, 6, 7, 8],
+    &[0, 1, 2, 9, 11, 9, 11],
+    &[0, 4, 23, 9, 11],
+    &[9, 11, 9, 11, 9, 11],
+    &[17, 9, 11, 17],
+    &[18],
+    &[13, 9, 11],
+    &[14, 9, 11],
+    &[6, 19, 16, 6, 7, 8, 9, 11, 20],
+    &[22, 0, 9, 22],
+    &[21, 9, 11],
+];
 
 fn world(seed: u64) -> Option<String> {
     World::new(Plan::draw(seed)).run().violations.into_iter().next()

@@ -3,7 +3,7 @@
 //! Messages of a link arrive whole and in order, or not at all; everything else is up to the script.
 //! Behind the script everything heals, and then nothing may be missing that is not accounted for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,8 @@ use crate::audit;
 use crate::clock::{NEVER, Nanos, instant, span};
 use crate::ledger::{Ledger, Terms};
 
+mod laws;
+
 /// Runs a script, and panics over what must not happen.
 pub fn session(data: &[u8]) {
     if let Err(breach) = run(data) {
@@ -36,7 +38,7 @@ pub fn run(data: &[u8]) -> Result<(), String> {
         pair.drain()?;
         pair.check()?;
     }
-    pair.heal()
+    pair.heal(data.len() / 2 % 2 == 1)
 }
 
 /// The client, every session a server made for it, and what is between them.
@@ -53,6 +55,9 @@ struct Pair {
     /// Since when one link has lived, as both halves see it.
     calm_since: Nanos,
     draining: bool,
+    /// Links that a server was told are over.
+    burnt: BTreeSet<(usize, u64)>,
+    breach: Option<String>,
 }
 
 /// One link, and what is on its way.
@@ -65,6 +70,8 @@ struct Path {
     open: [bool; 2],
     welcomed: bool,
     room: usize,
+    /// Nothing on it arrives.
+    stuck: bool,
 }
 
 impl Pair {
@@ -93,6 +100,8 @@ impl Pair {
             sequences: [0; SOURCES * 2],
             calm_since: 0,
             draining: false,
+            burnt: BTreeSet::new(),
+            breach: None,
         }
     }
 
@@ -298,8 +307,10 @@ impl Pair {
             open: [false, true],
             welcomed: false,
             room: 65_536,
+            stuck: false,
         });
         self.welcomes.push((self.paths.len() - 1, welcome));
+        self.judge_accepted(index, hello);
     }
 
     /// The server does not know the session: it is lost, if it is still the client's.
@@ -351,10 +362,11 @@ impl Pair {
         let Some(path) = self.paths.iter_mut().filter(|path| path.welcomed).nth(pick % live.max(1)) else { return };
         let Some(server) = self.servers[path.server].as_mut() else { return };
         for _ in 0..count {
-            if up && path.open[1] {
+            // What a fenced link still delivers changes nothing.
+            if up {
                 let Some(message) = path.up.pop_front() else { return };
                 server.handle_message(now, path.ordinal, message);
-            } else if !up && path.open[0] {
+            } else if server.id() == self.client.id() {
                 let Some(message) = path.down.pop_front() else { return };
                 self.client.handle_message(now, path.ordinal, message);
             }
@@ -499,6 +511,7 @@ impl Pair {
     }
 
     fn check(&mut self) -> Result<(), String> {
+        self.check_laws()?;
         let client = audit::half(&self.client)?;
         for server in self.servers.iter().flatten() {
             let report = audit::half(server)?;
@@ -509,10 +522,12 @@ impl Pair {
         Ok(())
     }
 
-    /// Everything is cut, one link is made, and all that is left over must settle on it.
-    fn heal(&mut self) -> Result<(), String> {
-        for path in 0..self.paths.len() {
-            self.cut(path, [true, true]);
+    /// Everything is cut, or all that is not sound; one link is made, and all that is left over must settle.
+    fn heal(&mut self, gently: bool) -> Result<(), String> {
+        if gently {
+            self.heal_gently();
+        } else {
+            (0..self.paths.len()).for_each(|path| self.cut(path, [true, true]));
         }
         self.hellos.clear();
         self.welcomes.clear();
@@ -543,6 +558,10 @@ impl Pair {
             return Err("no link can be made any more".to_owned());
         }
         self.settle()?;
+        if !over(&self.client) && !self.draining {
+            self.settle_around_a_stuck_link()?;
+            self.settle()?;
+        }
         if over(&self.client) || self.draining {
             return self.check();
         }
@@ -559,7 +578,9 @@ impl Pair {
             self.advance(10);
             for index in 0..self.paths.len() {
                 self.paths[index].room = 65_536;
-                self.flow(index);
+                if !self.paths[index].stuck {
+                    self.flow(index);
+                }
             }
             self.drain()?;
             self.check()?;
