@@ -5,19 +5,18 @@
 //! told from what the other does; faults and delays are the business of other worlds.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use sudp_proto::Seed;
-use sudp_proto::access::{Grant, Own, Pool};
+use sudp_proto::access::{Grant, Pool};
 use sudp_proto::client::{Client, ClientSetup};
 use sudp_proto::config::Limits;
 use sudp_proto::config::client::{ClientConfig, Scheme, ServerConfig};
 use sudp_proto::driver::{Endpoint, Key, Order};
 use sudp_proto::link::{ServerExpect, Subprotocol};
 use sudp_proto::server::{Admission, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup};
-use sudp_proto::session::{Access, InDoubt, Need, SendError, Session, Treatment, Tunnel, Way};
+use sudp_proto::session::{Access, Need, SendError, Session, Tunnel, Way};
 use sudp_proto::wire::{Address, FlowId, TunnelId};
 
 use crate::clock::epoch;
@@ -189,19 +188,10 @@ impl Half<Server> {
 
 fn client(now: Instant, seed: u64, pool: &Pool) -> Client {
     let server = ServerConfig::new(Scheme::Ws, Address::from(SocketAddr::from(([192, 0, 2, 1], 80))));
-    let setup = ClientSetup {
-        config: ClientConfig::new(vec![server]),
-        limits: Limits::default(),
-        started: 1,
-        headers: Vec::new(),
-        proxy: None,
-        pool: pool.clone(),
-        seed: Seed::from(seed),
-    };
+    let setup = ClientSetup::new(ClientConfig::new(vec![server]), pool.clone(), Seed::from(seed));
     let mut client = Client::new(now, setup);
     let way = Way::Forward { listen: None, to: Some(Address::from(destination())) };
-    let tunnel = Tunnel { way, treatment: Treatment::default(), in_doubt: InDoubt::Drop };
-    client.add_tunnel(TUNNEL, tunnel).expect("the only tunnel");
+    client.add_tunnel(TUNNEL, Tunnel::new(way)).expect("the only tunnel");
     client
 }
 
@@ -219,8 +209,12 @@ fn accept(now: Instant, seed: u64, pool: &Pool, client: &mut Half<Client>) -> Ha
     let mut registry = Registry::new(limits.clone(), &Seed::from(seed ^ 2 << 32));
     let admission = registry.admit(&claim, &Identification::default(), (&Grant::open()).into());
     let Ok(Admission::Found(founded)) = admission else { panic!("a first hello founds a session") };
-    let access = Access { grant: Grant::open(), own: Arc::new(Own::default()) };
-    let setup = ServerSetup { limits, access, pool: pool.clone(), seed: Seed::from(seed ^ 3 << 32) };
+    let setup = ServerSetup {
+        limits,
+        access: Access::new(Grant::open()),
+        pool: pool.clone(),
+        seed: Seed::from(seed ^ 3 << 32),
+    };
     let mut server = Server::new(now, &founded, Names::default(), setup);
     let arrival = incoming.grant().expect("a claim waits for its grant");
     let (key, adopted) = server.adopt(now, arrival);

@@ -241,7 +241,9 @@ impl Host {
         }
         let before = std::mem::replace(&mut machine.deadline, turn.deadline);
         if before != turn.deadline {
-            before.map(|at| self.due.remove(&(at, number)));
+            if let Some(at) = before {
+                self.due.remove(&(at, number));
+            }
             self.due.extend(turn.deadline.map(|at| (at, number)));
         }
         match &mut machine.role {
@@ -308,7 +310,9 @@ impl Host {
     fn remove(&mut self, number: Number) -> Option<Role> {
         let Machine { role, deadline } = self.machines.remove(&number)?;
         self.ready.remove(&number);
-        deadline.map(|at| self.due.remove(&(at, number)));
+        if let Some(at) = deadline {
+            self.due.remove(&(at, number));
+        }
         match &role {
             Role::Incoming { from, .. } => {
                 self.claims.retain(|(of, _)| *of != number);

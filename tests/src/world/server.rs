@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use sudp_proto::Rng;
-use sudp_proto::access::{Grant, Own, Pool, Rules};
+use sudp_proto::access::{Grant, Pool, Rules};
 use sudp_proto::config::Limits;
-use sudp_proto::driver::{Driver, Key};
+use sudp_proto::driver::Driver;
 use sudp_proto::event::Event;
 use sudp_proto::link::{Answer, ServerExpect, Subprotocol};
 use sudp_proto::server::{
@@ -198,7 +197,7 @@ impl World {
         let id = match admission {
             Ok(Admission::Join(id)) => id,
             Ok(Admission::Found(founded)) => {
-                let (access, pool) = (Access { grant, own: Arc::new(Own::default()) }, host.pool.clone());
+                let (access, pool) = (Access::new(grant), host.pool.clone());
                 let names = host.names.clone();
                 let setup = ServerSetup { limits: limits(1), access, pool, seed: self.rng.fork() };
                 let id = founded.session;
@@ -226,25 +225,18 @@ impl World {
     /// A granted stream goes to the driver of its session.
     fn hand_over(&mut self, now: Instant, machine: Machine, server: usize, id: SessionId) {
         let Some(&session) = self.servers[server].sessions.get(&id) else { return };
-        let Some(process) = self.drivers.get_mut(&machine) else { return };
-        let host = process.host;
-        let Role::Incoming { driver, .. } = &mut process.role else { return };
-        let Some(released) = driver.release(Incoming::KEY) else { return };
-        let Some(stream) = self.doors.release(machine, released.token) else { return };
-        let Some(Role::Incoming { driver, .. }) = self.drivers.remove(&machine).map(|process| process.role) else {
+        let Some(Role::Incoming { driver: incoming, .. }) = self.drivers.remove(&machine).map(|process| process.role)
+        else {
             return;
         };
-        let mut view = View { net: &mut self.net, doors: &mut self.doors, host, machine, now };
-        let arrival = driver.dismantle(&mut view).grant();
-        self.remove(machine);
         let Some(Role::Session { driver, .. }) = self.drivers.get_mut(&session).map(|process| &mut process.role) else {
             return;
         };
-        let Some(arrival) = arrival else { return };
-        let (key, taken): (Key, _) = driver.endpoint_mut().adopt(now, arrival);
-        let token = driver.adopt(key, released.input);
-        self.doors.adopt(session, token, stream.0, stream.1);
-        if let Err(code) = taken {
+        let joined = incoming.join(now, driver).expect("a claim stands when it is decided on at once");
+        let (conn, side) = self.doors.release(machine, joined.from).expect("an accepted stream has a connection");
+        self.doors.adopt(session, joined.to, conn, side);
+        self.remove(machine);
+        if let Err(code) = joined.taken {
             self.coverage.refused(code);
         }
         self.dirty.insert(session);
@@ -303,7 +295,7 @@ impl World {
             else {
                 continue;
             };
-            let access = (!ends).then(|| Access { grant: grant.clone(), own: Arc::new(Own::default()) });
+            let access = (!ends).then(|| Access::new(grant.clone()));
             driver.endpoint_mut().regrant(now, access);
             self.dirty.insert(machine);
         }
