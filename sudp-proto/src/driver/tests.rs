@@ -6,6 +6,7 @@ mod faults;
 mod joined;
 mod machine;
 mod streams;
+mod words;
 
 use std::net::SocketAddr;
 use std::time::Instant;

@@ -70,6 +70,20 @@ fn what_is_decided_too_late_or_about_a_client_that_hung_up_founds_nothing() {
 }
 
 #[test]
+fn a_stream_without_a_claim_that_stands_does_not_move() {
+    let mut story = Story::new();
+    story.connect(0);
+    let (visitor, claim) = story.claim();
+    let Verdict::Founded(session) = story.admit(visitor, &claim) else { panic!("a first claim founds") };
+    story.accept(SOURCE).unwrap();
+    let number = story.host.next - 1;
+    let Some(Role::Incoming { driver, .. }) = story.host.remove(number) else { panic!("it was just accepted") };
+    let to = story.host.sessions[&session];
+    let mut back = driver.join(story.now, story.host.driver_mut(to).unwrap()).unwrap_err();
+    assert!(back.release(Incoming::KEY).is_some(), "it still has its stream");
+}
+
+#[test]
 fn a_claim_whose_client_hangs_up_unasked_is_not_held() {
     let mut story = Story::new();
     let at = story.connect(0);
