@@ -7,6 +7,7 @@ pub mod app;
 pub mod audit;
 pub mod clock;
 pub mod fuzz;
+pub mod goals;
 pub mod io;
 pub mod ledger;
 pub mod net;

@@ -1,7 +1,8 @@
 //! Runs worlds from seeds, and says what came of them.
 //!
 //! `simulate --seeds N [--from S]` runs seeds S to S + N; `simulate --seed K` runs one and tells its
-//! story. The last line is one JSON object. The exit code is 1 if anything was violated.
+//! story; `simulate --goals` measures what sessions are meant to achieve. The last line is one JSON
+//! object. The exit code is 1 if anything was violated, or a goal was missed.
 
 #![forbid(unsafe_code)]
 
@@ -13,17 +14,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use sudp_tests::goals::{self, Figure};
 use sudp_tests::op::Kind;
 use sudp_tests::world::{Coverage, Outcome, Plan, World};
 
 fn main() -> ExitCode {
+    if std::env::args().skip(1).eq(["--goals"]) {
+        return measure();
+    }
     match Wish::parse(std::env::args().skip(1)) {
         Ok(wish) => run(&wish),
         Err(problem) => {
-            eprintln!("simulate: {problem}\nusage: simulate [--seeds N] [--from S] [--seed K] [--threads T]");
+            eprintln!("simulate: {problem}\nusage: simulate [--seeds N] [--from S] [--seed K] [--threads T] | --goals");
             ExitCode::from(2)
         }
     }
+}
+
+fn measure() -> ExitCode {
+    let figures = goals::measure();
+    say(&goals::tell(&figures));
+    if figures.iter().all(Figure::is_met) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What was asked for.
