@@ -63,8 +63,6 @@ limits! {
     message: usize = 66 * KIB, in 2 * KIB..=MIB;
     /// Fragments of under 256 bytes in one message; some proxies cut at 1 KiB, none cuts smaller. Default 16.
     small_fragments: usize = 16, in 0..=1_024;
-    /// WebSocket pings answered per second; a link that sends more is ended. Default 10.
-    pings: u64 = 10, in 1..=1_000;
 
     // What a session holds.
 
@@ -115,8 +113,6 @@ limits! {
 
     /// Longest wait before a batch is acknowledged. Default 25 ms.
     ack_delay: Duration = millis(25), in millis(0)..=secs(1);
-    /// How long after the last proof that a link works the next PING goes out, at most. Default 10 s.
-    heartbeat: Duration = secs(10), in secs(1)..=secs(60);
     /// Least time without progress before a link is suspect. Default 0.5 s.
     suspect_min: Duration = millis(500), in millis(100)..=secs(10);
     /// Most time without progress before a link is suspect. Default 3 s.
@@ -132,12 +128,6 @@ limits! {
     head: usize = 16 * KIB, in 2 * KIB..=64 * KIB;
     /// Header lines in a head. Default 64.
     head_lines: usize = 64, in 16..=256;
-    /// Read buffer of a link where nothing arrives. Default 8 KiB.
-    read_idle: usize = 8 * KIB, in KIB..=MIB;
-    /// Read buffer of a link where much arrives. Default 64 KiB.
-    read_busy: usize = 64 * KIB, in 4 * KIB..=MIB;
-    /// Time for all of a TLS handshake. Default 10 s.
-    tls_deadline: Duration = secs(10), in millis(500)..=secs(60);
     /// Time for all of a head to arrive. Default 5 s.
     head_deadline: Duration = secs(5), in millis(500)..=secs(60);
     /// Time to decide on a claim. Default 5 s.
@@ -151,35 +141,14 @@ limits! {
     strangers_early: usize = 64, in 1..=65_536;
     /// Connections that have not been admitted, per IPv4 address or IPv6 /64. Default 16.
     strangers_per_source: usize = 16, in 1..=65_536;
-    /// How long a source waits after a first wrong credential; doubles with each. Default 5 s.
-    penalty_min: Duration = secs(5), in secs(1)..=secs(600);
-    /// How long it waits at most. Default 600 s.
-    penalty_max: Duration = secs(600), in secs(1)..=secs(86_400);
-    /// Sources whose wrong credentials are remembered; the oldest goes. Default 65,536.
-    penalties: usize = 65_536, in 256..=1_048_576;
     /// Sessions of a server, with or without links. Default 16,384.
     sessions: usize = 16_384, in 1..=1_048_576;
     /// Sessions of a server that have no link at the moment. Default 4,096.
     detached: usize = 4_096, in 1..=1_048_576;
-    /// Flows of all sessions of one user. Default 8,192.
-    flows_per_user: usize = 8_192, in 1..=1_048_576;
-    /// Flows of all sessions. Default 65,536.
-    flows_in_all: usize = 65_536, in 1..=1_048_576;
     /// Bytes that all sessions hold together. Default 256 MiB; a program sets a quarter of its memory.
     pool: usize = 256 * MIB, in MIB..=1_024 * 1_024 * MIB;
-    /// Percent of the pool in use at which no session is accepted any more. Default 90.
-    pool_soft: u64 = 90, in 10..=100;
-    /// Percent of the pool in use at which the newest idle sessions are ended. Default 95.
-    pool_hard: u64 = 95, in 10..=100;
     /// Bytes of the pool that each session gets however full it is. Default 128 KiB.
     guaranteed: usize = 128 * KIB, in 0..=MIB;
-
-    // What one turn of the loop moves, so that no session starves another.
-
-    /// Datagrams per session and turn. Default 64.
-    turn: usize = 64, in 1..=4_096;
-    /// Bytes per session and turn. Default 64 KiB.
-    turn_bytes: usize = 64 * KIB, in 2 * KIB..=16 * MIB;
 }
 
 impl Limits {
@@ -198,16 +167,12 @@ impl Limits {
         in_order! { self:
             datagram <= hold_bytes, "a flow must be able to hold a datagram";
             queue <= pool, "a session's queue must fit into the pool";
-            pool_soft <= pool_hard, "new sessions are refused before others are ended";
             links <= live_links, "a server must hold the links that are wished for";
-            read_idle <= read_busy, "an idle link needs no more than a busy one";
             strangers_early <= strangers, "some are dropped before all are";
             strangers_per_source <= strangers, "one source is part of all";
             detached <= sessions, "detached sessions are part of all";
-            flows_per_user <= flows_in_all, "one user is part of all";
             idle_one_shot <= idle, "one-shot flows go first";
             refusal_min <= refusal_max, "the least cannot be above the most";
-            penalty_min <= penalty_max, "the least cannot be above the most";
             suspect_min <= suspect_max, "the least cannot be above the most";
             suspect_max <= silence, "a link is suspected before it is ended";
             realtime_age <= reliable_age, "realtime is the shorter age";
@@ -215,10 +180,6 @@ impl Limits {
         if self.datagram + Self::OVERHEAD > self.message {
             let why = "a datagram and 1 KiB more must fit into a message";
             return Err(contradiction(("datagram", self.datagram), ("message", self.message), why));
-        }
-        if self.heartbeat * 2 > self.silence {
-            let why = "two heartbeats must fit into the silence";
-            return Err(contradiction(("heartbeat", self.heartbeat), ("silence", self.silence), why));
         }
         Ok(())
     }

@@ -1,10 +1,9 @@
 //! What arrives on a link: frames, acknowledgements, batches.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::recv::Lateness;
 use super::{Phase, Role, Session};
 use crate::error::Violation;
 use crate::event::{Event, LinkLoss};
@@ -156,8 +155,7 @@ impl Session {
             self.counters.duplicates += 1;
             return;
         }
-        let late =
-            head.clock.is_some_and(|clock| lateness(&mut self.late, now, self.start, clock) > self.limits.realtime_age);
+        let late = head.clock.is_some_and(|clock| self.lateness(now, ordinal, clock) > self.limits.realtime_age);
         for record in taken.drain(..) {
             match record {
                 Taken::Control(control) => self.handle_control(now, control),
@@ -172,6 +170,16 @@ impl Session {
         if self.controls.len() > 4 * (self.limits.flows + self.limits.tunnels) + CONTROLS {
             self.fail(now, Code::Limit);
         }
+    }
+
+    /// How long something below us held a batch. Links differ in length, so each is measured by its own
+    /// least delay; what comes first on a link may be a repeat, and is measured by all links together.
+    fn lateness(&mut self, now: Instant, ordinal: Ordinal, clock: u32) -> Duration {
+        let overall = self.late.handle_clock(now, self.start, clock);
+        let Some(link) = self.links.get_mut(ordinal) else { return overall };
+        let known = link.late.is_known();
+        let own = link.late.handle_clock(now, self.start, clock);
+        if known { own } else { overall }
     }
 
     fn take_datagram(&mut self, now: Instant, late: bool, record: Record) {
@@ -237,13 +245,9 @@ fn read_records(role: Role, head: BatchHead, records: Bytes, taken: &mut Vec<Tak
     Ok(())
 }
 
-fn lateness(late: &mut Lateness, now: Instant, start: Instant, clock: u32) -> std::time::Duration {
-    late.handle_clock(now, start, clock)
-}
-
 /// Controls that may wait beside those of every flow and tunnel, opened and refused.
 const CONTROLS: usize = 1_024;
 /// Unknown flows answered within one round trip.
 const UNKNOWN: usize = 64;
 /// That round trip, before one was measured.
-const UNKNOWN_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const UNKNOWN_PAUSE: Duration = Duration::from_millis(100);

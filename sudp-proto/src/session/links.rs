@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use super::queue::Lane;
-use super::recv::Owed;
+use super::recv::{Lateness, Owed};
 use super::window::{Stamp, Window};
 use crate::heartbeat::Heartbeat;
 use crate::wire::{FinalCount, Frame, Number, Ordinal};
@@ -24,6 +24,8 @@ pub(crate) struct Live {
     /// How many of the oldest in `sent` are known to be overdue.
     pub(crate) overdue: usize,
     pub(crate) owed: Owed,
+    /// How late what arrives is by the least delay of this link.
+    pub(crate) late: Lateness,
     pub(crate) beat: Heartbeat,
     /// When anything was heard on it.
     pub(crate) heard: Instant,
@@ -62,6 +64,7 @@ impl Live {
             sent_count: 0,
             overdue: 0,
             owed: Owed::new(now),
+            late: Lateness::default(),
             beat: Heartbeat::new(now),
             heard: now,
             progress: now,

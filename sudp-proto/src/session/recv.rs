@@ -130,6 +130,11 @@ pub(crate) struct Lateness {
 }
 
 impl Lateness {
+    /// Whether anything is known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.buckets.is_some()
+    }
+
     /// How much later than the fastest of late a batch came, whose sender's clock read `clock`.
     pub(crate) fn handle_clock(&mut self, now: Instant, start: Instant, clock: u32) -> Duration {
         let ours = clock_at(start, now);

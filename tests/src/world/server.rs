@@ -107,7 +107,7 @@ impl World {
     fn thaw(&mut self, server: usize, since: Instant, frozen: &[u8]) {
         let now = instant(self.now);
         let host = &mut self.servers[server];
-        let access = Access { grant: grant(host), own: Arc::new(Own::default()) };
+        let access = Access::new(grant(host));
         let setup = ServerSetup { limits: limits(1), access, pool: host.pool.clone(), seed: self.rng.fork() };
         let away = now.saturating_duration_since(since);
         match Server::thaw(now, away, host.names.clone(), setup, frozen) {

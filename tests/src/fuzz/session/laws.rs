@@ -44,7 +44,8 @@ impl Pair {
         let [stuck, _, ..] = sound[..] else { return Ok(()) };
         self.paths[stuck].stuck = true;
         // What is realtime may grow stale on it.
-        let wanted: Vec<u32> = (0..).zip(TUNNELS).filter(|(_, tunnel)| tunnel.0 == Class::Reliable).map(|(at, _)| at).collect();
+        let wanted: Vec<u32> =
+            (0..).zip(TUNNELS).filter(|(_, tunnel)| tunnel.0 == Class::Reliable).map(|(at, _)| at).collect();
         let missing = |pair: &Self| -> u64 {
             let counts = wanted.iter().map(|&flow| pair.ledger.counts(flow, false));
             counts.map(|(sent, received)| u64::from(sent.saturating_sub(received))).sum()
