@@ -1,6 +1,6 @@
 //! Losing a session: what moves to the next one, and of what nobody will ever know.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -29,7 +29,7 @@ impl Session {
     /// Why the session was lost, if it was since this was last asked, and for how long the remote then
     /// asked not to be dialled.
     #[cfg(feature = "driver")]
-    pub(crate) fn take_lost(&mut self) -> Option<(Code, Duration)> {
+    pub(crate) fn take_lost(&mut self) -> Option<(Code, std::time::Duration)> {
         self.lost.take()
     }
 
