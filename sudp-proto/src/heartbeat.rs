@@ -39,7 +39,8 @@ impl Heartbeat {
     pub fn handle_pong(&mut self, now: Instant, number: u64) -> Option<Instant> {
         let (_, sent) = self.waiting.take_if(|(waiting, _)| *waiting == number)?;
         self.proof = now;
-        self.step = (self.step + 1).min(STEPS.len() - 1);
+        // While data comes the PINGs must not thin out: whoever only receives has no other way to learn of a cut.
+        self.step = if self.heard.is_some() { 0 } else { (self.step + 1).min(STEPS.len() - 1) };
         self.heard = None;
         Some(sent)
     }
@@ -122,6 +123,20 @@ mod tests {
         }
         beat.handle_data(start + secs(7));
         assert_eq!(beat.due(), Some(start + secs(7)));
+    }
+
+    #[test]
+    fn pings_do_not_thin_out_while_data_arrives_between_them() {
+        let mut now = epoch();
+        let mut beat = Heartbeat::new(now);
+        for _ in 0..7 {
+            beat.handle_data(now);
+            now += secs(1);
+            assert_eq!(beat.due(), Some(now));
+            let number = beat.ping(now);
+            beat.handle_pong(now, number);
+            assert_eq!(beat.due(), Some(now + secs(1)), "even if nothing more comes");
+        }
     }
 
     #[test]
