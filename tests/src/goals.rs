@@ -132,7 +132,7 @@ fn share(figures: &mut Vec<Figure>, scenario: &'static str, path: &Path, goals: 
     add("greedy payload of the path", share, "%", goals[2]);
 }
 
-/// A path that dies while only the server sends.
+/// A path that dies while only the server sends, often or now and then.
 fn death(figures: &mut Vec<Figure>, scenario: &'static str, fault: Fault) {
     let mut waits = Vec::new();
     for seed in 0..RUNS {
@@ -140,7 +140,8 @@ fn death(figures: &mut Vec<Figure>, scenario: &'static str, fault: Fault) {
         let line = Line::with_latency(round_trip / 2);
         let mut bench = Bench::new(seed, Path::direct(&line), Limits::default(), Course::Down);
         bench.run_until(span(Duration::from_secs(2)));
-        bench.send(SPARSE, Course::Down, Rhythm::steady(Duration::from_millis(20)), 200);
+        let pause = Duration::from_millis(if seed % 4 < 2 { 20 } else { 700 });
+        bench.send(SPARSE, Course::Down, Rhythm::steady(pause), 200);
         let died = bench.now() + span(Duration::from_secs(2)) + bench.rng.below(span(Duration::from_secs(12)));
         bench.run_until(died);
         let before = bench.told.len();
