@@ -1,12 +1,12 @@
 //! What framing costs: 16 KiB messages from one end of a link to the other, masked and not.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use bytes::BytesMut;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sudp_proto::Seed;
 use sudp_proto::link::{ClientUpgrade, Link, LinkEvent, LinkLimits, Scheme, ServerExpect, Subprotocol};
+use sudp_tests::clock::epoch;
 
 fn framing(criterion: &mut Criterion) {
     let message = vec![7; 16 << 10];
@@ -34,14 +34,14 @@ fn framing(criterion: &mut Criterion) {
 
 fn pass_message(from: &mut Link, to: &mut Link, message: &[u8]) {
     from.send(&[message]).expect("the link is open");
-    let now = Instant::now();
+    let now = epoch();
     to.handle_input(now, &mut BytesMut::from(from.output()));
     from.advance_output(from.output().len());
     assert!(matches!(to.poll_event(), Some(LinkEvent::Message(bytes)) if black_box(&bytes).len() == message.len()));
 }
 
 fn open() -> (Link, Link) {
-    let now = Instant::now();
+    let now = epoch();
     let upgrade = ClientUpgrade::new(Scheme::Ws, "sudp.example", 80, "/sudp").expect("a proper upgrade");
     let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::Required };
     let mut client = Link::client(now, upgrade, LinkLimits::default(), Seed::from(1));

@@ -5,7 +5,7 @@
 #![expect(clippy::result_large_err, reason = "their callbacks return whole responses")]
 
 use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use proptest::prelude::*;
@@ -14,6 +14,7 @@ use sudp_proto::link::{
     Answer, ClientUpgrade, Link, LinkEnd, LinkEvent, LinkLimits, Refusal, RefusalKind, Scheme, ServerExpect,
     Subprotocol,
 };
+use sudp_tests::clock::epoch;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::client::ClientHandshake;
 use tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response, ServerHandshake};
@@ -221,10 +222,6 @@ fn as_server() -> Duo {
 /// No ping goes without its own pong, however much is unsent.
 fn limits() -> LinkLimits {
     LinkLimits { output: usize::MAX, ..LinkLimits::default() }
-}
-
-fn epoch() -> Instant {
-    Instant::now() + Duration::from_secs(86_400)
 }
 
 /// What was sent: messages each way, and their pings.

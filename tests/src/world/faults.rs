@@ -96,8 +96,8 @@ impl World {
                 self.mix_flows();
             }
             Kind::Deny => {
-                self.servers[server].denies = op.amount % 4 > 0;
-                self.servers[server].ends_grants = op.amount % 4 == 0;
+                self.servers[server].denies = !op.amount.is_multiple_of(4);
+                self.servers[server].ends_grants = op.amount.is_multiple_of(4);
                 self.regrant(server);
                 self.mix_flows();
                 self.later(seconds(500, 20_000), Chore::Regrant);
@@ -128,7 +128,7 @@ impl World {
                 self.set_paths(&paths);
             }
             Kind::Refuse => {
-                let listener = if op.amount % 2 == 0 { Listener::Refusing } else { Listener::BlackHole };
+                let listener = if op.amount.is_multiple_of(2) { Listener::Refusing } else { Listener::BlackHole };
                 self.change_listener(server, listener, seconds(500, 60_000));
             }
             Kind::ServerDrain => self.drain_server(now, server, seconds(1_000, 20_000)),
@@ -166,7 +166,7 @@ impl World {
             return;
         }
         let conn = conns[usize::from(op.pick) % conns.len()];
-        let leg = if op.amount % 2 == 0 { Leg::Near } else { Leg::Far };
+        let leg = if op.amount.is_multiple_of(2) { Leg::Near } else { Leg::Far };
         let direction = if op.amount % 4 < 2 { Direction::Up } else { Direction::Down };
         let side = if op.amount % 8 < 4 { Side::Client } else { Side::Server };
         let time = op.time(Duration::from_millis(50), Duration::from_secs(60));
@@ -183,7 +183,11 @@ impl World {
 
     /// Cuts within the handshake, or somewhere behind it.
     fn cut_at(&self, _conn: Conn, op: Op) -> u64 {
-        if op.amount % 3 == 0 { u64::from(op.amount) % 900 } else { u64::from(op.amount) * u64::from(op.pick % 32) }
+        if op.amount.is_multiple_of(3) {
+            u64::from(op.amount) % 900
+        } else {
+            u64::from(op.amount) * u64::from(op.pick % 32)
+        }
     }
 
     fn reset_one(&mut self, now: Instant, pick: usize) {
@@ -263,7 +267,7 @@ impl World {
         let name = service_name(tunnel);
         if good {
             self.net.set_name(&name, vec![ip(4, 0)], Duration::from_millis(20));
-        } else if tunnel % 2 == 0 {
+        } else if tunnel.is_multiple_of(2) {
             self.net.set_name(&name, Vec::new(), Duration::from_millis(300));
         } else {
             self.net.set_name(&name, vec![ip(4, 0)], Duration::from_secs(7));
