@@ -179,6 +179,14 @@ impl Client {
         &mut self.carrier.session
     }
 
+    /// Whether nothing is left to be done: the session was closed, and every stream is.
+    pub fn is_finished(&self) -> bool {
+        self.carrier.session.is_closed()
+            && self.carrier.is_empty()
+            && self.attempts.is_empty()
+            && self.declined.is_empty()
+    }
+
     /// The server that owns the session, as an index of the configuration.
     pub fn server(&self) -> Option<usize> {
         self.server

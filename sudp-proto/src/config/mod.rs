@@ -2,6 +2,7 @@
 
 pub mod client;
 mod limits;
+pub mod text;
 
 pub use limits::Limits;
 

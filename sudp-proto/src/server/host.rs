@@ -3,7 +3,7 @@
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -19,6 +19,7 @@ use crate::wire::{Code, SessionId};
 
 use super::{
     Admission, Claim, Founded, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup, Stance,
+    Strangers,
 };
 use tokens::{Number, Renamed, Tokens};
 
@@ -67,9 +68,7 @@ pub struct Host {
     machines: BTreeMap<Number, Machine>,
     next: Number,
     sessions: BTreeMap<SessionId, Number>,
-    /// How many streams without a session each address has.
-    strangers: BTreeMap<IpAddr, usize>,
-    strangers_in_all: usize,
+    strangers: Strangers,
     /// Machines to be driven in the next turn.
     ready: BTreeSet<Number>,
     /// When which machine is due; each has at most one entry.
@@ -108,8 +107,7 @@ impl Host {
             machines: BTreeMap::new(),
             next: 0,
             sessions: BTreeMap::new(),
-            strangers: BTreeMap::new(),
-            strangers_in_all: 0,
+            strangers: Strangers::default(),
             ready: BTreeSet::new(),
             due: BTreeSet::new(),
             claims: VecDeque::new(),
@@ -120,12 +118,9 @@ impl Host {
     /// Takes on a stream that was just accepted, and names it. None if so many streams are without a
     /// session already that it is to be closed at once.
     pub fn accept(&mut self, now: Instant, from: IpAddr) -> Option<Token> {
-        let from = source(from);
-        if !self.has_room(from) {
+        if !self.strangers.enter(from, &self.setup.limits, &mut self.rng) {
             return None;
         }
-        *self.strangers.entry(from).or_default() += 1;
-        self.strangers_in_all += 1;
         let HostSetup { expect, limits, names, .. } = self.setup.clone();
         let setup = IncomingSetup { expect, limits, server: names.server, seed: self.rng.fork() };
         let mut driver = Box::new(Driver::new(Incoming::new(now, setup)));
@@ -316,13 +311,7 @@ impl Host {
         match &role {
             Role::Incoming { from, .. } => {
                 self.claims.retain(|(of, _)| *of != number);
-                self.strangers_in_all -= 1;
-                if let Some(count) = self.strangers.get_mut(from) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.strangers.remove(from);
-                    }
-                }
+                self.strangers.leave(*from);
             }
             Role::Session(driver) => {
                 let id = driver.endpoint().id();
@@ -357,15 +346,6 @@ impl Host {
             Role::Incoming { .. } => None,
         }
     }
-
-    /// Whether one more stream may come from here. Some are turned away before all are, so that whoever
-    /// takes all the room there is does not shut out the others.
-    fn has_room(&mut self, from: IpAddr) -> bool {
-        let limits = &self.setup.limits;
-        let (all, same) = (self.strangers_in_all, self.strangers.get(&from).copied().unwrap_or_default());
-        let early = all >= limits.strangers_early && self.rng.chance(30, 100);
-        all < limits.strangers && same < limits.strangers_per_source && !early
-    }
 }
 
 #[derive(Debug)]
@@ -378,14 +358,6 @@ struct Machine {
 enum Role {
     Incoming { driver: Box<Driver<Incoming>>, from: IpAddr },
     Session(Box<Driver<Server>>),
-}
-
-/// What counts as one source: an address of IPv4, or a /64 of IPv6.
-fn source(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
-    }
 }
 
 /// Bits of a `u64` that do not fit the wire.

@@ -86,6 +86,7 @@ mod host;
 mod incoming;
 mod join;
 mod registry;
+mod strangers;
 
 use std::io;
 use std::net::SocketAddr;
@@ -105,6 +106,7 @@ pub use host::{Host, HostSetup, Verdict, Visitor};
 pub use incoming::{Arrival, Claim, Incoming, IncomingSetup};
 pub use join::Joined;
 pub use registry::{Admission, Founded, Identification, Refused, Registry, Shares, Stance};
+pub use strangers::Strangers;
 
 /// What a server's half of a session is made with.
 #[derive(Clone, Debug)]

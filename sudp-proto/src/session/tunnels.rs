@@ -198,6 +198,11 @@ impl Session {
         self.tunnels.configured.get(&id)
     }
 
+    /// The tunnels that were added.
+    pub fn tunnels(&self) -> impl Iterator<Item = (TunnelId, &Tunnel)> {
+        self.tunnels.configured.iter().map(|(id, tunnel)| (*id, tunnel))
+    }
+
     /// Answers [`Need::Listen`]: where the listener is, or why there is none.
     pub fn handle_listening(&mut self, now: Instant, tunnel: TunnelId, outcome: Result<SocketAddr, Code>) {
         if self.tunnels.configured.contains_key(&tunnel) {

@@ -1,5 +1,6 @@
 //! Addresses as the wire carries them: of either family, or a name that the other side resolves.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::error::Violation;
@@ -77,6 +78,15 @@ impl Address {
 impl From<SocketAddr> for Address {
     fn from(at: SocketAddr) -> Self {
         Self { host: Host::Ip(at.ip()), port: at.port() }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Ip(ip) => SocketAddr::new(*ip, self.port).fmt(f),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
     }
 }
 
