@@ -1,0 +1,98 @@
+//! What a datagram costs, sent and received, each way: a measurement, not a test.
+//!
+//! ```sh
+//! cargo test --release -p sudp-net --lib udp::tests::bench -- --ignored --nocapture
+//! ```
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::{Datagram, Door, Ipv4Addr, Options, UdpSocket, marked, to};
+
+#[test]
+#[ignore = "measures, and asserts nothing"]
+fn what_a_datagram_costs() {
+    let batches = Options::default();
+    let plain = Options { plain: true, ..batches };
+    eprintln!("ns a datagram, 64 in a batch: sent (into nowhere else than a buffer), received");
+    for length in [64, 1_200] {
+        for (name, options, places) in [
+            ("trains", batches, 1),
+            ("pairs", batches, 32),
+            ("mixed", batches, 64),
+            ("plain", plain, 1),
+            ("plain, mixed", plain, 64),
+        ] {
+            for any in [false, true] {
+                let host = if any { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+                let near = Door::listener((host, 0).into(), options);
+                let (sent, received) = measure(near, options, places, length, any);
+                let host = if any { "wildcard" } else { "bound" };
+                eprintln!("{length:5} {name:13} {host:9} {sent:6.0} {received:6.0}");
+            }
+        }
+    }
+}
+
+/// Sends to so many places, and takes in what arrives at the first.
+fn measure(mut near: Door, options: Options, places: usize, length: usize, ask: bool) -> (f64, f64) {
+    let mut far: Vec<_> = (0..places).map(|_| Door::local(options)).collect();
+    if ask {
+        far.iter().for_each(|far| {
+            let port = near.at.port();
+            far.socket.send_to(b"question", (Ipv4Addr::LOCALHOST, port)).expect("sent");
+        });
+        near.take(places);
+    }
+    let batch: Vec<Datagram> = (0..64).flat_map(|at| far[at * places / 64].batch([marked(at, length)])).collect();
+    let (mut sending, mut receiving) = (Duration::ZERO, Duration::ZERO);
+    let (mut sent, mut received) = (0_u32, 0_u32);
+    while sending + receiving < RUN {
+        let begin = Instant::now();
+        sent += u32::try_from(near.send_all(&batch)).expect("a batch");
+        sending += begin.elapsed();
+        let begin = Instant::now();
+        for far in &mut far {
+            loop {
+                let outcome = far.udp.recv(&socket2::SockRef::from(&far.socket), |_, payload| {
+                    std::hint::black_box(payload);
+                });
+                match outcome {
+                    Ok(got) => {
+                        received += u32::try_from(got.datagrams).expect("a batch");
+                        if !got.full {
+                            break;
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        receiving += begin.elapsed();
+    }
+    (per(sending, sent), per(receiving, received))
+}
+
+#[test]
+#[ignore = "measures, and asserts nothing"]
+fn what_a_socket_costs() {
+    for (name, options) in [("batches", Options::default()), ("plain", Options { plain: true, ..Options::default() })] {
+        let flow = sudp_proto::driver::Socket::Flow((Ipv4Addr::LOCALHOST, 9).into());
+        drop(Door::open(&flow, options));
+        let begin = Instant::now();
+        let doors: Vec<_> = (0..500).map(|_| Door::open(&flow, options)).collect();
+        eprintln!("{name}: {:.0} ns to open a flow's socket", per(begin.elapsed(), 500));
+        drop(doors);
+    }
+    let begin = Instant::now();
+    let sockets: Vec<_> = (0..500).map(|_| UdpSocket::bind("0.0.0.0:0").expect("a port")).collect();
+    eprintln!("std: {:.0} ns", per(begin.elapsed(), 500));
+    assert!(to(sockets[0].local_addr().expect("bound"), [b"x"]).len() == 1);
+}
+
+fn per(time: Duration, count: u32) -> f64 {
+    time.as_secs_f64() * 1e9 / f64::from(count.max(1))
+}
+
+const RUN: Duration = Duration::from_millis(400);
