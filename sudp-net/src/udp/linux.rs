@@ -1,20 +1,18 @@
 //! What Linux does better: many datagrams a call, some of them as one, and what it tells about them.
 //!
-//! The only file with `unsafe` in it: for options of a socket that no safe binding knows.
+//! The only file with `unsafe` in it: for calls and options that no safe binding knows.
 
 use std::io::{self, IoSlice};
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
-use libc::{c_int, socklen_t};
-use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg, sockopt};
+use libc::{c_int, c_uint, socklen_t};
+use rustix::net::sockopt;
 use socket2::{MsgHdr, SockAddr, Socket};
 use sudp_proto::driver::Datagram;
 
 use super::{Family, persist};
-
-/// Datagrams that one call for mixed destinations takes.
-pub(super) const MIXED: usize = 64;
 
 /// What may leave as a train: one message that the system cuts into datagrams of equal length.
 ///
@@ -70,15 +68,8 @@ pub(super) fn may_speak_of_train(error: &io::Error) -> bool {
 
 /// Sends a train, from an address of ours if one is given.
 pub(super) fn send_train(socket: &Socket, to: SocketAddr, from: Option<IpAddr>, train: &[Datagram]) -> io::Result<()> {
-    let length = train.first().and_then(|first| u16::try_from(first.payload.len()).ok());
-    let length = length.ok_or(io::ErrorKind::InvalidInput)?;
-    let mut control = Control::new();
-    control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &length.to_ne_bytes());
-    if let Some(from) = from {
-        control.push_source(from);
-    }
     let parts: Vec<_> = train.iter().map(|datagram| IoSlice::new(&datagram.payload)).collect();
-    send_message(socket, to, &parts, &control)
+    send_message(socket, to, &parts, &Control::of(train, from))
 }
 
 /// Sends one datagram from an address of ours.
@@ -86,22 +77,6 @@ pub(super) fn send_from(socket: &Socket, to: SocketAddr, from: IpAddr, payload: 
     let mut control = Control::new();
     control.push_source(from);
     send_message(socket, to, &[IoSlice::new(payload)], &control)
-}
-
-/// Sends datagrams to wherever they go. Says how many have left.
-pub(super) fn send_mixed<'a>(
-    socket: &Socket,
-    batch: impl ExactSizeIterator<Item = &'a Datagram>,
-    family: Family,
-) -> io::Result<usize> {
-    let mut parts = Vec::with_capacity(batch.len());
-    parts.extend(batch.map(|datagram| {
-        let to = SocketAddrAny::from(family.on_socket(datagram.to));
-        (to, [IoSlice::new(&datagram.payload)], SendAncillaryBuffer::default())
-    }));
-    let mut messages = Vec::with_capacity(parts.len());
-    messages.extend(parts.iter_mut().map(|(to, payload, control)| MMsgHdr::new_with_addr(to, &*payload, control)));
-    persist(|| Ok(sendmmsg(socket, &mut messages, SendFlags::empty())?))
 }
 
 /// Asks for a receive buffer. Says what was obtained.
@@ -149,6 +124,73 @@ pub(super) fn set(socket: &Socket, level: c_int, option: c_int, value: c_int) ->
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Messages that leave together, by one call.
+///
+/// A call costs as much as the way of a small datagram through the system, so it is worth its `unsafe`: the safe
+/// bindings have no place for what accompanies a message.
+pub(super) struct Messages<'a> {
+    messages: Vec<Message>,
+    parts: Vec<IoSlice<'a>>,
+}
+
+struct Message {
+    to: SockAddr,
+    control: Control,
+    parts: usize,
+}
+
+impl<'a> Messages<'a> {
+    pub(super) fn with_capacity(datagrams: usize) -> Self {
+        Self { messages: Vec::with_capacity(datagrams.min(MESSAGES)), parts: Vec::with_capacity(datagrams) }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.messages.len() >= MESSAGES
+    }
+
+    pub(super) fn push(&mut self, to: SocketAddr, from: Option<IpAddr>, train: &'a [Datagram]) {
+        self.parts.extend(train.iter().map(|datagram| IoSlice::new(&datagram.payload)));
+        self.messages.push(Message { to: to.into(), control: Control::of(train, from), parts: train.len() });
+    }
+
+    /// Sends them, until one is refused. Says how many datagrams have left; an error speaks of the first message.
+    pub(super) fn send(&self, socket: &Socket) -> io::Result<usize> {
+        let mut rest = &self.parts[..];
+        let mut headers = Vec::with_capacity(self.messages.len());
+        for message in &self.messages {
+            let (parts, others) = rest.split_at(message.parts);
+            rest = others;
+            headers.push(message.header(parts));
+        }
+        let (descriptor, count) = (socket.as_raw_fd(), c_uint::try_from(headers.len()).unwrap_or(0));
+        let sent = persist(|| {
+            // SAFETY: the descriptor is that of a live socket. The headers are as many as is said, and what they
+            // point to is borrowed by `self` for longer than the call, which only reads it.
+            #[expect(unsafe_code, reason = "no safe binding sends messages with control data of their own")]
+            let outcome = unsafe { libc::sendmmsg(descriptor, headers.as_mut_ptr(), count, 0) };
+            usize::try_from(outcome).map_err(|_| io::Error::last_os_error())
+        })?;
+        Ok(self.messages.iter().take(sent).map(|message| message.parts).sum())
+    }
+}
+
+impl Message {
+    fn header(&self, parts: &[IoSlice<'_>]) -> libc::mmsghdr {
+        // SAFETY: it is made of numbers and pointers, and zero is a value of each.
+        #[expect(unsafe_code, reason = "on some systems it has padding that cannot be named")]
+        let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+        let message = &mut header.msg_hdr;
+        message.msg_name = self.to.as_ptr().cast_mut().cast();
+        message.msg_namelen = self.to.len();
+        // `IoSlice` is laid out as `iovec` is.
+        message.msg_iov = parts.as_ptr().cast_mut().cast();
+        message.msg_iovlen = parts.len() as _;
+        message.msg_control = self.control.bytes().as_ptr().cast_mut().cast();
+        message.msg_controllen = self.control.used as _;
+        header
+    }
+}
+
 fn send_message(socket: &Socket, to: SocketAddr, parts: &[IoSlice<'_>], control: &Control) -> io::Result<()> {
     let to = SockAddr::from(to);
     let message = MsgHdr::new().with_addr(&to).with_buffers(parts).with_control(control.bytes());
@@ -165,6 +207,20 @@ struct Control {
 impl Control {
     fn new() -> Self {
         Self { bytes: [0; 64], used: 0 }
+    }
+
+    /// What a train, or a datagram alone, is accompanied by.
+    fn of(train: &[Datagram], from: Option<IpAddr>) -> Self {
+        let mut control = Self::new();
+        if let [first, _, ..] = train {
+            // No train is made of datagrams for which this is too little.
+            let length = u16::try_from(first.payload.len()).unwrap_or(u16::MAX);
+            control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &length.to_ne_bytes());
+        }
+        if let Some(from) = from {
+            control.push_source(from);
+        }
+        control
     }
 
     fn push_source(&mut self, from: IpAddr) {
@@ -202,6 +258,8 @@ impl Control {
 const TRAIN: usize = 64;
 /// Bytes in a train.
 const TRAIN_BYTES: usize = 65_000;
+/// Messages in a call.
+const MESSAGES: usize = 64;
 /// Bytes of payload that every path carries whole: 1,280 of a packet, less the headers of IPv6 and UDP.
 const ANY_PATH: usize = 1_232;
 const WORD: usize = size_of::<usize>();

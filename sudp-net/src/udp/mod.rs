@@ -128,10 +128,7 @@ impl Udp {
         match self.way {
             Way::Plain => self.send_one(socket, first),
             #[cfg(target_os = "linux")]
-            Way::Batches { offload } => match offload.train(batch) {
-                [] | [_] => self.send_mixed(socket, batch),
-                train => self.send_train(socket, train),
-            },
+            Way::Batches { offload } => self.send_batch(socket, batch, offload),
         }
     }
 
@@ -175,46 +172,52 @@ impl Udp {
 
 #[cfg(target_os = "linux")]
 impl Udp {
-    /// Sends datagrams that the system cuts out of one.
-    fn send_train(&mut self, socket: &Socket, train: &[Datagram]) -> io::Result<usize> {
-        let [first, ..] = train else { return Ok(0) };
-        let source = self.source(first.to);
-        match linux::send_train(socket, self.family.on_socket(first.to), source, train) {
-            Ok(()) => Ok(train.len()),
-            Err(error) => {
-                let of_train = linux::may_speak_of_train(&error);
-                if !of_train && !(source.is_some() && may_speak_of_source(&error)) {
-                    return Err(error);
-                }
-                // It may speak of the destination, too: what becomes of one alone tells.
-                let sent = self.send_one(socket, first)?;
-                if let Way::Batches { offload } = &mut self.way
-                    && of_train
-                    && self.sources.as_mut().and_then(|sources| sources.of(first.to)) == source
-                {
-                    offload.refuse(first.payload.len(), &error);
-                }
-                Ok(sent)
+    /// Sends all of a batch that one call takes, what can leave as a train as one.
+    fn send_batch(&mut self, socket: &Socket, batch: &[Datagram], offload: linux::Offload) -> io::Result<usize> {
+        let first = offload.train(batch);
+        if first.len() == batch.len() {
+            return self.send_first(socket, first);
+        }
+        let mut messages = linux::Messages::with_capacity(batch.len());
+        let mut rest = batch;
+        while !rest.is_empty() && !messages.is_full() {
+            let train = offload.train(rest);
+            let to = train[0].to;
+            messages.push(self.family.on_socket(to), self.source(to), train);
+            rest = &rest[train.len()..];
+        }
+        match messages.send(socket) {
+            Err(error) if linux::may_speak_of_train(&error) || may_speak_of_source(&error) => {
+                self.send_first(socket, first)
             }
+            outcome => outcome,
         }
     }
 
-    /// Sends datagrams that have little in common, up to the next train.
-    fn send_mixed(&mut self, socket: &Socket, batch: &[Datagram]) -> io::Result<usize> {
-        let Way::Batches { offload } = self.way else { return Ok(0) };
-        let mut count = 0;
-        while let [next, ..] = batch.get(count..).unwrap_or_default() {
-            // One that is to leave from a certain address leaves alone.
-            let apart = self.source(next.to).is_some();
-            if count == linux::MIXED || apart || count > 0 && offload.train(&batch[count..]).len() > 1 {
-                break;
-            }
-            count += 1;
+    /// Sends one message: a train, or a datagram alone.
+    fn send_first(&mut self, socket: &Socket, train: &[Datagram]) -> io::Result<usize> {
+        let first = &train[0];
+        if train.len() == 1 {
+            return self.send_one(socket, first);
         }
-        match batch.get(..count) {
-            Some(mixed @ [_, _, ..]) => linux::send_mixed(socket, mixed.iter(), self.family),
-            _ => batch.first().map_or(Ok(0), |first| self.send_one(socket, first)),
+        let source = self.source(first.to);
+        let Err(error) = linux::send_train(socket, self.family.on_socket(first.to), source, train) else {
+            return Ok(train.len());
+        };
+        let of_train = linux::may_speak_of_train(&error);
+        let of_source = source.is_some() && may_speak_of_source(&error);
+        if !of_train && !of_source {
+            return Err(error);
         }
+        // It may speak of the destination, too: what becomes of one alone tells.
+        let sent = self.send_one(socket, first)?;
+        if of_train
+            && self.source(first.to) == source
+            && let Way::Batches { offload } = &mut self.way
+        {
+            offload.refuse(first.payload.len(), &error);
+        }
+        Ok(sent)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{Datagram, Door, Ipv4Addr, Options, UdpSocket, marked, to};
 fn what_a_datagram_costs() {
     let batches = Options::default();
     let plain = Options { plain: true, ..batches };
-    eprintln!("ns a datagram, 64 in a batch: sent (into nowhere else than a buffer), received");
+    eprintln!("ns a datagram, 64 in a batch: sent (which includes its way into the far buffer), received");
     for length in [64, 1_200] {
         for (name, options, places) in [
             ("trains", batches, 1),
