@@ -1,6 +1,47 @@
 //! SUDP on real sockets, without a runtime: what the adapters for tokio and for async-std share.
+//!
+//! An adapter implements [`Runtime`], which says how sockets are watched, tasks spawned, names looked up
+//! and time waited for. All else is here: a [`Client`] that keeps a session, a [`Server`] that serves many,
+//! a [`Flow`] that is used like a UDP socket.
+//!
+//! A session is one task, which owns its links, its UDP sockets and its timers. Nothing is shared
+//! between sessions on the way of a datagram, and a session is bounded by one core.
 
 #![deny(unsafe_code)]
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the sockets that are read and written by it come after it"))]
+mod accept;
+mod admit;
+mod arrival;
+mod client;
+mod clock;
+mod error;
+mod event;
+mod flow;
+mod mailbox;
+mod ready;
+mod resolve;
+mod runtime;
+mod server;
+mod sockets;
+mod task;
+mod tcp;
 mod udp;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use admit::{Admit, Anyone, Verdict, Visit};
+pub use client::{Client, ClientOptions, ClientStats, Listening};
+pub use clock::now;
+pub use error::{BindError, ConnectError, Gone, TunnelRefused};
+pub use event::{ClientEvent, Events, ServerEvent};
+pub use flow::{Flow, FlowClosed};
+pub use runtime::{Accept, Ready, Runtime, Timer};
+pub use server::{Server, ServerOptions, SessionStats};
+pub use sudp_proto as proto;
+pub use tcp::TcpOptions;
+pub use udp::UdpOptions;
+
+/// What a panic left in a lock is as good as what it found there: every change under one is complete.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

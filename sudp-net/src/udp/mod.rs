@@ -16,7 +16,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
 use quinn_udp::UdpSocketState;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use sudp_proto::driver::{self, Datagram};
 
 #[cfg(not(target_os = "linux"))]
@@ -27,13 +27,14 @@ use self::sources::Sources;
 
 /// What is asked for when a socket is opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Options {
+#[non_exhaustive]
+pub struct UdpOptions {
     /// Bytes of receive buffer, 4 MiB by default: a burst of small datagrams fills the system's own in no time.
-    pub(crate) receive_buffer: usize,
+    pub receive_buffer: usize,
     /// Bytes of send buffer. The system's own by default: what waits is to wait in our queues.
-    pub(crate) send_buffer: Option<usize>,
+    pub send_buffer: Option<usize>,
     /// Whether to read and write one datagram at a time, though the system may offer better.
-    pub(crate) plain: bool,
+    pub plain: bool,
 }
 
 /// How a socket is read and written.
@@ -61,7 +62,7 @@ pub(crate) struct Received {
 ///
 /// A flow's takes any port, and only its own family. A listener at `[::]` takes IPv4 as well, whatever the
 /// system's default, so that one listener serves a host: its IPv4 peers look like IPv4.
-pub(crate) fn open(socket: &driver::Socket, options: &Options) -> io::Result<(UdpSocket, Udp)> {
+pub(crate) fn open(socket: &driver::Socket, options: &UdpOptions) -> io::Result<(UdpSocket, Udp)> {
     let at = match *socket {
         driver::Socket::Flow(to) if to.ip().to_canonical().is_ipv4() => (Ipv4Addr::UNSPECIFIED, 0).into(),
         driver::Socket::Flow(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -77,14 +78,8 @@ pub(crate) fn open(socket: &driver::Socket, options: &Options) -> io::Result<(Ud
     Ok((socket.into(), udp))
 }
 
-/// Takes over a socket that somebody else has bound, as a listener.
-pub(crate) fn adopt(socket: UdpSocket, options: &Options) -> io::Result<(UdpSocket, Udp)> {
-    let udp = Udp::new(&SockRef::from(&socket), options, true)?;
-    Ok((socket, udp))
-}
-
 impl Udp {
-    fn new(socket: &Socket, options: &Options, listens: bool) -> io::Result<Self> {
+    fn new(socket: &Socket, options: &UdpOptions, listens: bool) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let at = socket.local_addr()?.as_socket();
         let at = at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an internet socket"))?;
@@ -221,7 +216,7 @@ impl Udp {
     }
 }
 
-impl Default for Options {
+impl Default for UdpOptions {
     fn default() -> Self {
         Self { receive_buffer: 4 << 20, send_buffer: None, plain: false }
     }
@@ -239,12 +234,12 @@ enum Way {
 
 impl Way {
     #[cfg(target_os = "linux")]
-    fn new(socket: &Socket, options: &Options) -> Self {
+    fn new(socket: &Socket, options: &UdpOptions) -> Self {
         if options.plain { Self::Plain } else { Self::Batches { offload: linux::Offload::of(socket) } }
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn new(_: &Socket, _: &Options) -> Self {
+    fn new(_: &Socket, _: &UdpOptions) -> Self {
         Self::Plain
     }
 

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use socket2::SockRef;
 use sudp_proto::driver::{Datagram, Socket};
 
-use super::{Options, Received, Udp, adopt, open};
+use super::{Received, Udp, UdpOptions, open};
 
 #[test]
 fn an_empty_datagram_is_a_datagram() {
@@ -105,7 +105,7 @@ proptest! {
 #[test]
 fn what_comes_in_as_one_is_split_again() {
     // Whoever sends in batches sends trains, and loopback hands them on as they are.
-    let mut near = Door::local(Options::default());
+    let mut near = Door::local(UdpOptions::default());
     both_ways(|options| {
         let mut far = Door::local(options);
         let batch = far.batch((0..40).map(|at| marked(at, if at == 39 { 5 } else { 700 })));
@@ -145,9 +145,8 @@ fn a_call_that_finds_the_end_says_so_and_the_next_would_block() {
 fn an_unreachable_port_is_told_by_the_next_call_which_sends_nothing() {
     both_ways(|options| {
         let mut far = Door::local(options);
-        let near = UdpSocket::bind(far.at_any()).expect("a port");
-        near.connect(far.at).expect("connected");
-        let mut near = Door::adopt(near, options);
+        let mut near = Door::listener(far.at_any(), options);
+        near.socket.connect(far.at).expect("connected");
         let nobody = far.at;
         drop(far);
 
@@ -188,7 +187,7 @@ fn a_flow_is_of_the_family_of_its_destination_and_takes_any_port() {
 #[test]
 fn as_much_receive_buffer_is_obtained_as_is_said() {
     both_ways(|options| {
-        let small = Door::local(Options { receive_buffer: 64 << 10, ..options });
+        let small = Door::local(UdpOptions { receive_buffer: 64 << 10, ..options });
         assert_eq!(small.udp.receive_buffer(), 64 << 10);
         let large = Door::local(options);
         assert!((small.udp.receive_buffer()..=4 << 20).contains(&large.udp.receive_buffer()), "{:?}", large.udp);
@@ -212,25 +211,18 @@ struct Door {
 }
 
 impl Door {
-    fn open(socket: &Socket, options: Options) -> Self {
-        Self::new(open(socket, &options).expect("opened"))
+    fn open(socket: &Socket, options: UdpOptions) -> Self {
+        let (socket, udp) = open(socket, &options).expect("opened");
+        let at = socket.local_addr().expect("bound");
+        Self { socket, udp, at }
     }
 
-    fn listener(at: SocketAddr, options: Options) -> Self {
+    fn listener(at: SocketAddr, options: UdpOptions) -> Self {
         Self::open(&Socket::Listener(at), options)
     }
 
-    fn local(options: Options) -> Self {
+    fn local(options: UdpOptions) -> Self {
         Self::listener((Ipv4Addr::LOCALHOST, 0).into(), options)
-    }
-
-    fn adopt(socket: UdpSocket, options: Options) -> Self {
-        Self::new(adopt(socket, &options).expect("adopted"))
-    }
-
-    fn new((socket, udp): (UdpSocket, Udp)) -> Self {
-        let at = socket.local_addr().expect("bound");
-        Self { socket, udp, at }
     }
 
     fn batches(&self) -> bool {
@@ -286,12 +278,12 @@ impl Door {
     }
 }
 
-fn both_ways(mut story: impl FnMut(Options)) {
-    story(Options::default());
-    story(Options { plain: true, ..Options::default() });
+fn both_ways(mut story: impl FnMut(UdpOptions)) {
+    story(UdpOptions::default());
+    story(UdpOptions { plain: true, ..UdpOptions::default() });
 }
 
-fn pair(options: Options) -> (Door, Door) {
+fn pair(options: UdpOptions) -> (Door, Door) {
     (Door::local(options), Door::local(options))
 }
 

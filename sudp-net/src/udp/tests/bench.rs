@@ -7,13 +7,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{Datagram, Door, Ipv4Addr, Options, UdpSocket, marked, to};
+use super::{Datagram, Door, Ipv4Addr, UdpOptions, UdpSocket, marked, to};
 
 #[test]
 #[ignore = "measures, and asserts nothing"]
 fn what_a_datagram_costs() {
-    let batches = Options::default();
-    let plain = Options { plain: true, ..batches };
+    let batches = UdpOptions::default();
+    let plain = UdpOptions { plain: true, ..batches };
     eprintln!("ns a datagram, 64 in a batch: sent (which includes its way into the far buffer), received");
     for length in [64, 1_200] {
         for (name, options, places) in [
@@ -35,7 +35,7 @@ fn what_a_datagram_costs() {
 }
 
 /// Sends to so many places, and takes in what arrives at the first.
-fn measure(mut near: Door, options: Options, places: usize, length: usize, ask: bool) -> (f64, f64) {
+fn measure(mut near: Door, options: UdpOptions, places: usize, length: usize, ask: bool) -> (f64, f64) {
     let mut far: Vec<_> = (0..places).map(|_| Door::local(options)).collect();
     if ask {
         far.iter().for_each(|far| {
@@ -77,7 +77,9 @@ fn measure(mut near: Door, options: Options, places: usize, length: usize, ask: 
 #[test]
 #[ignore = "measures, and asserts nothing"]
 fn what_a_socket_costs() {
-    for (name, options) in [("batches", Options::default()), ("plain", Options { plain: true, ..Options::default() })] {
+    for (name, options) in
+        [("batches", UdpOptions::default()), ("plain", UdpOptions { plain: true, ..UdpOptions::default() })]
+    {
         let flow = sudp_proto::driver::Socket::Flow((Ipv4Addr::LOCALHOST, 9).into());
         drop(Door::open(&flow, options));
         let begin = Instant::now();

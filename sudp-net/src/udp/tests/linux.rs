@@ -7,12 +7,12 @@ use socket2::SockRef;
 
 use super::super::receive::{Scratch, state};
 use super::super::{Way, linux};
-use super::{Door, LOOPBACKS, Options, both_ways, from, marked, pair};
+use super::{Door, LOOPBACKS, UdpOptions, both_ways, from, marked, pair};
 
 #[test]
 fn a_batch_leaves_by_one_call_whatever_it_is_made_of() {
-    let mut near = Door::local(Options::default());
-    let mut far = [Door::local(Options::default()), Door::local(Options::default())];
+    let mut near = Door::local(UdpOptions::default());
+    let mut far = [Door::local(UdpOptions::default()), Door::local(UdpOptions::default())];
 
     let train = far[0].batch((0..64).map(|at| marked(at, 900)));
     let two = far[0].batch((0..70).map(|at| marked(at, 1_400)));
@@ -30,7 +30,7 @@ fn a_batch_leaves_by_one_call_whatever_it_is_made_of() {
 
 #[test]
 fn a_train_is_of_one_destination_and_one_length_and_ends_with_a_shorter_one() {
-    let [one, other] = [Door::local(Options::default()), Door::local(Options::default())];
+    let [one, other] = [Door::local(UdpOptions::default()), Door::local(UdpOptions::default())];
     let Way::Batches { offload } = one.udp.way else { panic!("this system has trains") };
     let train = |lengths: &[usize]| {
         let batch = one.batch(lengths.iter().map(|&length| marked(0, length)));
@@ -44,7 +44,7 @@ fn a_train_is_of_one_destination_and_one_length_and_ends_with_a_shorter_one() {
 
 #[test]
 fn of_a_batch_that_stops_half_way_the_first_half_is_counted() {
-    let (mut near, mut far) = pair(Options::default());
+    let (mut near, mut far) = pair(UdpOptions::default());
     let mut nowhere = far.at;
     nowhere.set_port(0);
     let good = far.batch([marked(0, 9), marked(1, 9), marked(2, 30)]);
@@ -57,7 +57,7 @@ fn of_a_batch_that_stops_half_way_the_first_half_is_counted() {
 
 #[test]
 fn a_socket_whose_trains_are_refused_sends_without_for_good() {
-    let (mut near, mut far) = pair(Options::default());
+    let (mut near, mut far) = pair(UdpOptions::default());
     // Without checksums there are no trains: the kernel says that the argument is invalid.
     linux::set(&SockRef::from(&near.socket), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).expect("known to every kernel");
     let batch = far.batch((0..8).map(|at| marked(at, 1_200)));
@@ -88,7 +88,7 @@ fn a_destination_that_cannot_be_ends_no_trains() {
 
 #[test]
 fn a_train_too_long_for_its_path_is_told_from_one_that_cannot_be() {
-    let door = Door::local(Options::default());
+    let door = Door::local(UdpOptions::default());
     let Way::Batches { mut offload } = door.udp.way else { panic!("this system has trains") };
     offload.refuse(1_473, &std::io::Error::from_raw_os_error(libc::EINVAL));
     let of = |length| door.batch([marked(0, length), marked(1, length)]);
@@ -99,7 +99,7 @@ fn a_train_too_long_for_its_path_is_told_from_one_that_cannot_be() {
 
 #[test]
 fn a_datagram_that_came_in_short_is_counted_and_not_handed_on() {
-    let (mut near, far) = pair(Options { plain: true, ..Options::default() });
+    let (mut near, far) = pair(UdpOptions { plain: true, ..UdpOptions::default() });
     near.send_all(&far.batch([marked(0, 99), marked(1, 100), marked(2, 5_000), marked(3, 7)]));
     let mut scratch = Scratch::new(100);
     let (mut truncated, mut got) = (0, Vec::new());
@@ -113,8 +113,8 @@ fn a_datagram_that_came_in_short_is_counted_and_not_handed_on() {
 #[test]
 fn what_the_kernel_drops_for_want_of_room_is_counted() {
     both_ways(|options| {
-        let mut far = Door::local(Options { receive_buffer: 16 << 10, ..options });
-        let mut near = Door::local(Options { plain: true, ..options });
+        let mut far = Door::local(UdpOptions { receive_buffer: 16 << 10, ..options });
+        let mut near = Door::local(UdpOptions { plain: true, ..options });
         assert_eq!(far.udp.kernel_drops(&SockRef::from(&far.socket)), Some(0));
         near.send_all(&far.batch((0..500).map(|at| marked(at, 100))));
         let mut got = 0;

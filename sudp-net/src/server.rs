@@ -1,0 +1,383 @@
+//! A server: tasks that accept, one task for each session, and the handle to them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures_channel::oneshot;
+use sudp_proto::access::{Grant, Own, Pool};
+use sudp_proto::config::Limits;
+use sudp_proto::link::ServerExpect;
+use sudp_proto::rng::{Rng, Seed};
+use sudp_proto::server::{Founded, IncomingSetup, Names, Registry, Server as Endpoint, ServerSetup, Stance, Strangers};
+use sudp_proto::session::{Access, LinkState};
+use sudp_proto::stats::{Counters, QueueDelay};
+use sudp_proto::wire::{Code, GoAwayReason, SessionId};
+
+use crate::accept::Accepting;
+use crate::admit::Admit;
+use crate::error::{BindError, Gone};
+use crate::event::{Events, ServerEvent, Subscribers};
+use crate::lock;
+use crate::mailbox::Mailbox;
+use crate::resolve;
+use crate::runtime::{Runtime, Timer};
+use crate::sockets::Means;
+use crate::task::{Core, Engine};
+use crate::tcp::{self, TcpOptions};
+use crate::udp::UdpOptions;
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// Where it listens; port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// Which requests are ours.
+    pub expect: ServerExpect,
+    /// Every cap.
+    pub limits: Limits,
+    /// Its name, stable over restarts; 0 is none.
+    pub id: u64,
+    /// Where the memory of its sessions comes from.
+    pub memory: Pool,
+    /// How TCP is used.
+    pub tcp: TcpOptions,
+    /// How UDP is used.
+    pub udp: UdpOptions,
+}
+
+impl ServerOptions {
+    /// The usual options, at the path `/sudp`.
+    pub fn new(listen: Vec<SocketAddr>) -> Self {
+        Self {
+            listen,
+            expect: ServerExpect { path: "/sudp".into(), ..ServerExpect::default() },
+            limits: Limits::default(),
+            id: 0,
+            memory: Pool::memory(MEMORY, GUARANTEED),
+            tcp: TcpOptions::default(),
+            udp: UdpOptions::default(),
+        }
+    }
+}
+
+/// A server, which serves for as long as the handle to it is held.
+pub struct Server<R: Runtime> {
+    shared: Arc<Shared<R>>,
+    listening: Vec<SocketAddr>,
+    /// Each ends a task that accepts when it is dropped.
+    accepting: Vec<oneshot::Sender<()>>,
+}
+
+/// How a session of a server is.
+#[derive(Clone, Debug)]
+pub struct SessionStats {
+    /// Its links.
+    pub links: Vec<LinkState>,
+    /// What was counted.
+    pub counters: Counters,
+    /// How long datagrams wait before they leave.
+    pub queue_delay: QueueDelay,
+    /// How many flows there are.
+    pub flows: usize,
+    /// Datagrams that the kernel dropped before we could take them, as far as it says.
+    pub kernel_drops: u64,
+}
+
+type Session<R> = Arc<Mailbox<Core<R, Endpoint>>>;
+
+/// What the tasks of a server have in common. None of it is touched on the way of a datagram.
+pub(crate) struct Shared<R: Runtime> {
+    pub(crate) means: Arc<Means<R>>,
+    pub(crate) events: Subscribers<ServerEvent>,
+    expect: ServerExpect,
+    limits: Limits,
+    names: Names,
+    memory: Pool,
+    rng: Mutex<Rng>,
+    registry: Mutex<Registry>,
+    strangers: Mutex<Strangers>,
+    sessions: Mutex<BTreeMap<SessionId, Session<R>>>,
+    ports: Vec<u16>,
+    own: Mutex<Option<(Instant, Arc<Own>)>>,
+    /// Who waits until there is no session.
+    watchers: Mutex<Vec<Waker>>,
+}
+
+impl<R: Runtime> Server<R> {
+    /// Starts to listen, and to serve whom `admit` lets in.
+    pub fn bind<A: Admit>(runtime: R, options: ServerOptions, admit: A) -> Result<Self, BindError> {
+        let ServerOptions { listen, expect, limits, id, memory, tcp, udp } = options;
+        limits.validate()?;
+        if listen.is_empty() {
+            return Err(BindError::Nowhere);
+        }
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| BindError::Randomness(error.into()))?;
+        let mut rng = Rng::new(&Seed(seed));
+        let (mut listeners, mut listening) = (Vec::new(), Vec::new());
+        for at in listen {
+            let refused = |source| BindError::Listen { at, source };
+            let listener = tcp::listen(at, &tcp).map_err(refused)?;
+            listening.push(listener.local_addr().map_err(refused)?);
+            listeners.push(runtime.listener(listener).map_err(refused)?);
+        }
+        let names = Names { server: id, boot: rng.u64() >> VARINT_SPARE, ..Names::default() };
+        let shared = Arc::new(Shared {
+            means: Arc::new(Means { runtime, names: resolve::Names::default(), tcp, udp }),
+            events: Subscribers::new(),
+            registry: Mutex::new(Registry::new(limits.clone(), &rng.fork())),
+            expect,
+            limits,
+            names,
+            memory,
+            rng: Mutex::new(rng),
+            strangers: Mutex::default(),
+            sessions: Mutex::default(),
+            ports: listening.iter().map(SocketAddr::port).collect(),
+            own: Mutex::default(),
+            watchers: Mutex::default(),
+        });
+        let (admit, mut accepting) = (Arc::new(admit), Vec::new());
+        for (listener, at) in listeners.into_iter().zip(&listening) {
+            let (end, stop) = oneshot::channel();
+            accepting.push(end);
+            shared.means.runtime.spawn(Accepting {
+                shared: Arc::clone(&shared),
+                admit: Arc::clone(&admit),
+                listener,
+                at: *at,
+                stop,
+                pause: Box::pin(shared.means.runtime.timer()),
+                pausing: None,
+            });
+        }
+        Ok(Self { shared, listening, accepting })
+    }
+
+    /// Where it listens.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events<ServerEvent> {
+        self.shared.events.subscribe()
+    }
+
+    /// The sessions there are.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        lock(&self.shared.sessions).keys().copied().collect()
+    }
+
+    /// How a session is.
+    pub async fn stats(&self, session: SessionId) -> Result<SessionStats, Gone> {
+        let asked = self.shared.session(session).ok_or(Gone)?;
+        let stats = asked.ask(|core| {
+            let session = core.driver.endpoint().session();
+            SessionStats {
+                links: session.links().filter_map(|ordinal| session.link(ordinal)).collect(),
+                counters: session.counters(),
+                queue_delay: session.queue_delay(),
+                flows: session.flows().count(),
+                kernel_drops: core.sockets.kernel_drops(),
+            }
+        });
+        stats.await
+    }
+
+    /// Says anew what a session may do. Flows and listeners that it may no longer have are ended; without a
+    /// grant the session is.
+    pub async fn regrant(&self, session: SessionId, grant: Option<Grant>) -> Result<(), Gone> {
+        let own = self.shared.own();
+        let asked = self.shared.session(session).ok_or(Gone)?;
+        let done = asked.ask(move |core| {
+            let now = core.now;
+            core.driver.endpoint_mut().regrant(now, grant.map(|grant| Access { grant, own }));
+        });
+        done.await
+    }
+
+    /// Stops in peace: no session begins, those there are finish what is under way and end. What has not
+    /// ended `within` this time is cut off.
+    pub async fn drain(mut self, within: Duration) {
+        self.shared.registry().set_stance(Stance::Leaving);
+        for session in self.shared.all() {
+            // One that is gone already has drained.
+            let _ = session.tell(|core| {
+                let now = core.now;
+                core.driver.endpoint_mut().session_mut().drain(now, GoAwayReason::Shutdown, Duration::ZERO);
+            });
+        }
+        self.wait(within).await;
+        self.end();
+        self.wait(LAST_WORDS).await;
+    }
+
+    /// Stops at once: every session is ended, and its client told so.
+    pub async fn close(mut self) {
+        self.end();
+        self.wait(LAST_WORDS).await;
+    }
+
+    /// Waits until there is no session, but not for longer than this.
+    async fn wait(&self, within: Duration) {
+        let mut timer = Box::pin(self.shared.means.runtime.timer());
+        timer.as_mut().arm(within);
+        poll_fn(|cx| {
+            lock(&self.shared.watchers).push(cx.waker().clone());
+            if lock(&self.shared.sessions).is_empty() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().poll_fired(cx)
+        })
+        .await;
+    }
+
+    fn end(&mut self) {
+        self.accepting.clear();
+        self.shared.registry().set_stance(Stance::Leaving);
+        for session in self.shared.all() {
+            // One that is gone already is closed.
+            let _ = session.tell(|core| {
+                let now = core.now;
+                core.driver.endpoint_mut().session_mut().close(now, Code::GoingAway);
+            });
+        }
+    }
+}
+
+impl<R: Runtime> Drop for Server<R> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Server<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("listening", &self.listening).finish_non_exhaustive()
+    }
+}
+
+impl<R: Runtime> Shared<R> {
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
+        lock(&self.registry)
+    }
+
+    pub(crate) fn session(&self, session: SessionId) -> Option<Session<R>> {
+        lock(&self.sessions).get(&session).cloned()
+    }
+
+    pub(crate) fn incoming_setup(&self) -> IncomingSetup {
+        let (expect, limits, seed) = (self.expect.clone(), self.limits.clone(), lock(&self.rng).fork());
+        IncomingSetup { expect, limits, server: self.names.server, seed }
+    }
+
+    pub(crate) fn enter(&self, from: SocketAddr) -> bool {
+        lock(&self.strangers).enter(from.ip(), &self.limits, &mut lock(&self.rng))
+    }
+
+    pub(crate) fn leave(&self, from: SocketAddr) {
+        lock(&self.strangers).leave(from.ip());
+    }
+
+    /// Starts the task of a session that was just founded.
+    pub(crate) fn found(self: &Arc<Self>, founded: &Founded, grant: Grant) {
+        let access = Access { grant, own: self.own() };
+        let (limits, pool, seed) = (self.limits.clone(), self.memory.clone(), lock(&self.rng).fork());
+        let setup = ServerSetup { limits, access, pool, seed };
+        let endpoint = Endpoint::new(crate::now(), founded, self.names.clone(), setup);
+        let engine = Engine::new(&self.means, endpoint);
+        lock(&self.sessions).insert(founded.session, Arc::clone(engine.mailbox()));
+        let task = Task { shared: Arc::clone(self), id: founded.session, engine: Some(engine) };
+        self.means.runtime.spawn(task);
+    }
+
+    fn all(&self) -> Vec<Session<R>> {
+        lock(&self.sessions).values().cloned().collect()
+    }
+
+    fn forget(&self, session: SessionId) {
+        lock(&self.sessions).remove(&session);
+        self.registry().remove(session);
+        let watchers = std::mem::take(&mut *lock(&self.watchers));
+        watchers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The addresses of this machine, and our ports: what a tunnel must not lead to unasked.
+    fn own(&self) -> Arc<Own> {
+        let (mut own, now) = (lock(&self.own), crate::now());
+        if let Some((at, known)) = &*own
+            && now.saturating_duration_since(*at) < OWN_FRESH
+        {
+            return Arc::clone(known);
+        }
+        // A machine that does not say what its addresses are is protected by the closed list alone.
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        let broadcasts = interfaces.iter().filter_map(|interface| match &interface.addr {
+            if_addrs::IfAddr::V4(v4) => v4.broadcast.map(std::net::IpAddr::from),
+            if_addrs::IfAddr::V6(_) => None,
+        });
+        let addresses = interfaces.iter().map(if_addrs::Interface::ip).chain(broadcasts);
+        let known = Arc::new(Own::new(addresses, self.ports.iter().copied()));
+        *own = Some((now, Arc::clone(&known)));
+        known
+    }
+}
+
+/// The task that owns a session.
+struct Task<R: Runtime> {
+    shared: Arc<Shared<R>>,
+    id: SessionId,
+    engine: Option<Engine<R, Endpoint>>,
+}
+
+impl<R: Runtime> Future for Task<R> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { shared, id, engine: running } = &mut *self;
+        loop {
+            let Some(engine) = running else { return Poll::Ready(()) };
+            let turn = engine.turn(cx);
+            let session = engine.core.driver.endpoint_mut().session_mut();
+            while let Some(event) = session.poll_event() {
+                let ended = shared.registry().handle_event(*id, &event);
+                for (other, code) in ended {
+                    if let Some(other) = shared.session(other) {
+                        // One that has ended by itself meanwhile needs no ending.
+                        let _ = other.tell(move |core| {
+                            let now = core.now;
+                            core.driver.endpoint_mut().session_mut().close(now, code);
+                        });
+                    }
+                }
+                shared.events.tell(&ServerEvent::Session(*id, event));
+            }
+            if engine.core.driver.endpoint().is_finished() {
+                drop(running.take().map(Engine::dismantle));
+                shared.forget(*id);
+                return Poll::Ready(());
+            }
+            if engine.poll_rest(cx, turn).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// Bits of a `u64` that do not fit the wire.
+const VARINT_SPARE: u32 = 2;
+/// Memory of all sessions, where nobody says otherwise.
+const MEMORY: u64 = 256 << 20;
+const GUARANTEED: u64 = 128 << 10;
+/// How long the addresses of the machine are taken to be what they were.
+const OWN_FRESH: Duration = Duration::from_secs(10);
+/// For how long the last words to the clients are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
