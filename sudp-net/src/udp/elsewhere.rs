@@ -9,8 +9,11 @@ use super::{Family, plain};
 
 /// Asks for a receive buffer. Says what was obtained.
 pub(super) fn ask_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<usize> {
-    // Some refuse what is too much, and then the default stands.
-    let _ = socket.set_recv_buffer_size(bytes);
+    // Some give as much as there is, others refuse what is too much.
+    let mut asked = bytes;
+    while socket.set_recv_buffer_size(asked).is_err() && asked > LITTLE {
+        asked /= 2;
+    }
     socket.recv_buffer_size()
 }
 
@@ -28,3 +31,6 @@ pub(super) fn send_from(socket: &Socket, to: SocketAddr, _: IpAddr, payload: &[u
 pub(super) fn drops(_: &Socket) -> Option<u64> {
     None
 }
+
+/// Bytes that no system has reason to refuse.
+const LITTLE: usize = 64 << 10;

@@ -182,7 +182,8 @@ impl Udp {
             rest = &rest[train.len()..];
         }
         match messages.send(socket) {
-            Err(error) if linux::may_speak_of_train(&error) || may_speak_of_source(&error) => {
+            Err(error) if first.len() > 1 && linux::may_speak_of_train(&error) => self.send_first(socket, first),
+            Err(error) if may_speak_of_source(&error) && self.source(first[0].to).is_some() => {
                 self.send_first(socket, first)
             }
             outcome => outcome,

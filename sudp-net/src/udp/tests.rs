@@ -1,8 +1,10 @@
 //! Every story runs both ways: in batches, where the system has them, and one datagram at a time.
 
 mod bench;
+mod families;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
 mod sources;
 
 use std::io;
@@ -168,29 +170,23 @@ fn an_unreachable_port_is_told_by_the_next_call_which_sends_nothing() {
 }
 
 #[test]
-fn a_flow_is_of_the_family_of_its_destination_and_takes_any_port() {
-    both_ways(|options| {
-        for host in LOOPBACKS {
-            let mut far = Door::listener((host, 0).into(), options);
-            let mut near = Door::open(&Socket::Flow(far.at), options);
-            assert_eq!((near.at.is_ipv4(), near.at.ip().is_unspecified()), (host.is_ipv4(), true));
-
-            near.send_all(&far.batch([b"question"]));
-            let (asker, _) = far.take(1).remove(0);
-            assert_eq!(asker, (host, near.at.port()).into());
-            far.send_all(&to(asker, [b"an", b"sw", b"er"]));
-            assert_eq!(near.take(3).len(), 3);
-        }
-    });
-}
-
-#[test]
 fn as_much_receive_buffer_is_obtained_as_is_said() {
     both_ways(|options| {
         let small = Door::local(UdpOptions { receive_buffer: 64 << 10, ..options });
         assert_eq!(small.udp.receive_buffer(), 64 << 10);
         let large = Door::local(options);
         assert!((small.udp.receive_buffer()..=4 << 20).contains(&large.udp.receive_buffer()), "{:?}", large.udp);
+    });
+}
+
+#[test]
+fn a_socket_says_what_it_lost_where_the_system_counts_it() {
+    both_ways(|options| {
+        let (mut near, mut far) = pair(options);
+        near.send_all(&far.batch([b"one", b"two"]));
+        far.take(2);
+        let drops = far.udp.kernel_drops(&SockRef::from(&far.socket));
+        assert_eq!((drops, far.udp.truncated()), (cfg!(target_os = "linux").then_some(0), 0));
     });
 }
 
@@ -307,4 +303,21 @@ fn marked(number: usize, length: usize) -> Vec<u8> {
     number.to_le_bytes().into_iter().cycle().take(length).collect()
 }
 
+/// A socket that hears nobody but whom it speaks to.
+fn peer(of: SocketAddr) -> UdpSocket {
+    let any = if of.is_ipv4() { (LOOPBACKS[0], 0) } else { (LOOPBACKS[1], 0) };
+    let peer = UdpSocket::bind(any).expect("a port");
+    peer.connect(of).expect("connected");
+    peer.set_read_timeout(PATIENCE).expect("set");
+    peer
+}
+
+fn hear(peer: &UdpSocket) -> Vec<u8> {
+    let mut buffer = vec![0; 2_000];
+    let count = peer.recv(&mut buffer).expect("heard in time");
+    buffer.truncate(count);
+    buffer
+}
+
 const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
