@@ -146,8 +146,13 @@ impl Udp {
         let to = self.family.on_socket(datagram.to);
         if let Some(from) = self.source(datagram.to) {
             match system::send_from(socket, to, from, &datagram.payload) {
-                // The address may be gone from this host, or be one that nothing is sent from.
-                Err(error) if may_speak_of_source(&error) => self.forget_source(datagram.to),
+                // The address may be gone from this host, or be one that nothing is sent from. If nothing leaves
+                // from any other either, it is not the address.
+                Err(error) if may_speak_of_source(&error) => {
+                    plain::send(socket, to, &datagram.payload)?;
+                    self.forget_source(datagram.to);
+                    return Ok(1);
+                }
                 outcome => return outcome.map(|()| 1),
             }
         }

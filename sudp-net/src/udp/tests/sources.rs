@@ -39,7 +39,7 @@ fn a_peer_that_turns_to_another_address_is_answered_from_there() {
         let mut listener = Door::listener((Ipv4Addr::UNSPECIFIED, 0).into(), options);
         let port = listener.at.port();
         let peer = UdpSocket::bind((HOME, 0)).expect("a port");
-        peer.set_read_timeout(PATIENCE).expect("set");
+        peer.set_read_timeout(Some(PATIENCE)).expect("set");
         for local in [HOME, AWAY, HOME, AWAY] {
             peer.send_to(b"question", (local, port)).expect("sent");
             let (from, _) = listener.take(1).remove(0);
@@ -67,5 +67,20 @@ fn an_address_that_is_gone_costs_no_datagram_and_no_speed() {
             assert_eq!(listener.udp.source(far.at), None, "not tried again");
         }
         assert_eq!(format!("{:?}", listener.udp.way), was, "nobody blames the offload");
+    });
+}
+
+#[test]
+fn a_network_that_is_down_makes_nobody_forget_from_where_to_answer() {
+    both_ways(|options| {
+        let mut listener = Door::listener((Ipv4Addr::UNSPECIFIED, 0).into(), options);
+        // Port 0 stands for it: whatever it is sent from, it does not leave.
+        let nowhere = SocketAddr::from((HOME, 0));
+        listener.udp.sources.as_mut().expect("kept").remember(nowhere, AWAY);
+        for batch in [to(nowhere, [b"alone"]), to(nowhere, [b"train"; 3]), to(nowhere, [&b"mixed"[..], b"more of it"])]
+        {
+            listener.send(&batch).expect_err("it does not leave");
+            assert_eq!(listener.udp.source(nowhere), Some(AWAY));
+        }
     });
 }
