@@ -7,13 +7,13 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Datagram, Door, Ipv4Addr, Options, UdpSocket, marked};
+use super::{Datagram, Door, Ipv4Addr, UdpOptions, UdpSocket, marked};
 
 #[test]
 #[ignore = "measures, and asserts nothing"]
 fn what_a_datagram_costs() {
-    let batches = Options::default();
-    let plain = Options { plain: true, ..batches };
+    let batches = UdpOptions::default();
+    let plain = UdpOptions { plain: true, ..batches };
     eprintln!("ns of CPU a datagram, 64 in a batch: sent (which includes its way into the far buffer), received");
     for length in [64, 1_200] {
         for (name, options, places) in [
@@ -35,7 +35,7 @@ fn what_a_datagram_costs() {
 }
 
 /// Sends to so many places, and takes in what arrives at the first.
-fn measure(mut near: Door, options: Options, places: usize, length: usize, ask: bool) -> (f64, f64) {
+fn measure(mut near: Door, options: UdpOptions, places: usize, length: usize, ask: bool) -> (f64, f64) {
     let mut far: Vec<_> = (0..places).map(|_| Door::local(options)).collect();
     if ask {
         far.iter().for_each(|far| {
@@ -79,7 +79,7 @@ fn measure(mut near: Door, options: Options, places: usize, length: usize, ask: 
 fn what_a_socket_costs() {
     let flow = sudp_proto::driver::Socket::Flow((Ipv4Addr::LOCALHOST, 9).into());
     let open = |options| Door::open(&flow, options).socket;
-    let plain = Options { plain: true, ..Options::default() };
+    let plain = UdpOptions { plain: true, ..UdpOptions::default() };
     let bare = || UdpSocket::bind("0.0.0.0:0").expect("a port");
     // The first so many descriptors cost more than the next: the table of them has to grow.
     drop((0..SOCKETS).map(|_| bare()).collect::<Vec<_>>());
@@ -89,7 +89,7 @@ fn what_a_socket_costs() {
         eprintln!("{name}: {:.0} ns to open a flow's socket", per(cpu() - begin, SOCKETS));
         drop(sockets);
     };
-    report("batches", &|| open(Options::default()));
+    report("batches", &|| open(UdpOptions::default()));
     report("plain", &|| open(plain));
     report("bare", &bare);
 }
