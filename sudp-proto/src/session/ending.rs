@@ -138,7 +138,7 @@ impl Session {
             Some(count) => self.final_count(now, ordinal, count),
             None => self.forgotten_there(now, ordinal),
         };
-        let Some(news) = news else { return Ok(()) };
+        let Ok(news) = news else { return Ok(()) };
         if let Some(ended) = self.links.ended.get_mut(&ordinal) {
             ended.told |= down.known;
         }
@@ -183,31 +183,32 @@ impl Session {
 
     /// The remote knows nothing of a link. Had it forgotten it, it would have told us its count before
     /// that; so either we know it, or the link was never one there.
-    fn forgotten_there(&mut self, now: Instant, ordinal: Ordinal) -> Option<bool> {
+    fn forgotten_there(&mut self, now: Instant, ordinal: Ordinal) -> Result<bool, Code> {
         match self.links.ended.get(&ordinal) {
             Some(ended) if ended.theirs.is_none() => self.final_count(now, ordinal, 0),
-            Some(_) | None => Some(false),
+            Some(_) | None => Ok(false),
         }
     }
 
     /// The remote's final count of an ended link: what is before it was processed, what is beyond it was not.
     ///
-    /// Says whether it was news; none if the session ended over it.
-    pub(crate) fn final_count(&mut self, now: Instant, ordinal: Ordinal, count: u64) -> Option<bool> {
-        let Some(ended) = self.links.ended.get_mut(&ordinal) else { return Some(false) };
+    /// Says whether it was news, or the code with which the session ended over it.
+    pub(crate) fn final_count(&mut self, now: Instant, ordinal: Ordinal, count: u64) -> Result<bool, Code> {
+        let Some(ended) = self.links.ended.get_mut(&ordinal) else { return Ok(false) };
         if let Some(theirs) = ended.theirs {
             if theirs != count {
                 self.fail(now, Code::Count);
-                return None;
+                return Err(Code::Count);
             }
-            return Some(false);
+            return Ok(false);
         }
         let covered = count.checked_sub(ended.acknowledged).and_then(|covered| usize::try_from(covered).ok());
         let Some(covered) = covered.filter(|covered| *covered <= ended.open.len()) else {
             self.fail(now, Code::Count);
-            return None;
+            return Err(Code::Count);
         };
         ended.theirs = Some(count);
+        let session = self.id;
         let open = std::mem::take(&mut ended.open);
         for &number in open.iter().take(covered) {
             self.resolve(now, number, None);
@@ -217,7 +218,14 @@ impl Session {
                 self.give_up(now, number);
             }
         }
-        Some(true)
+        // The count may have been the last word on a poisonous control, or all that a drain waited for.
+        let over = match self.phase {
+            Phase::Closed(code) => Some(code),
+            Phase::Fresh | Phase::Provisional | Phase::Established => {
+                self.lost.filter(|_| self.id != session).map(|(code, _)| code)
+            }
+        };
+        over.map_or(Ok(true), Err)
     }
 
     /// Settles a batch for good: processed by the remote, or dropped for a reason.

@@ -31,8 +31,8 @@ pub enum AttachError {
     /// Another dial made the session already.
     #[error("the welcome is for another session")]
     OtherSession,
-    /// The welcome contradicts what was agreed.
-    #[error("the welcome contradicts the session ({0:?})")]
+    /// The welcome contradicts what was agreed, or the session ended over its counts.
+    #[error("the welcome contradicts or ends the session ({0:?})")]
     Contradiction(Code),
     /// The session is over.
     #[error("the session is closed")]
@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// Takes a hello whose proof was checked; the link of its ordinal is live from here on. A refused
-    /// hello changes nothing.
+    /// hello changes nothing, unless the session ended over its counts.
     pub fn accept(&mut self, now: Instant, hello: &Hello) -> Result<Vec<FinalCount>, Code> {
         match self.phase {
             Phase::Fresh | Phase::Provisional | Phase::Established => {}
@@ -126,7 +126,9 @@ impl Session {
         self.links.ordinals.burn(ordinal);
         self.links.ordinals.burn_below(ordinal, alive);
         if let Some(attach) = &hello.attach {
-            self.end_unlisted(now, ordinal, attach)?;
+            let said = self.end_unlisted(now, ordinal, attach);
+            // Unless the hello itself is at fault, it hears what the next one would: the session is over.
+            said.map_err(|code| if is_false(code) { code } else { Code::UnknownSession })?;
             self.establish();
         }
         if self.phase == Phase::Fresh {
@@ -204,7 +206,7 @@ impl Session {
     }
 
     /// Ends what a hello no longer lists. Absence says that the client processed nothing, unless it gave
-    /// a count, now or before.
+    /// a count, now or before. Fails if the session ended over it.
     fn end_unlisted(&mut self, now: Instant, ordinal: Ordinal, attach: &Attach) -> Result<(), Code> {
         let gone = |other: Ordinal| other < ordinal && !attach.alive.contains(&other);
         let live: Vec<Ordinal> = self.links.live.iter().map(|link| link.ordinal).filter(|other| gone(*other)).collect();
@@ -215,19 +217,19 @@ impl Session {
         let silent = self.links.ended.iter().filter(|(other, ended)| gone(**other) && ended.theirs.is_none());
         let silent: Vec<Ordinal> = silent.map(|(other, _)| *other).collect();
         for other in silent {
-            self.final_count(now, other, 0).ok_or(Code::Count)?;
+            self.final_count(now, other, 0)?;
         }
         Ok(())
     }
 
-    /// Takes final counts, and whether ours are known there.
+    /// Takes final counts, and whether ours are known there; fails if the session ended over one.
     fn learn(&mut self, now: Instant, counts: &[FinalCount]) -> Result<(), Code> {
         for told in counts {
             if self.links.index(told.ordinal).is_some() || self.links.dialling.contains(&told.ordinal) {
                 self.detach(now, told.ordinal, LinkLoss::Fenced);
             }
             self.burn_unseen(now, told.ordinal)?;
-            self.final_count(now, told.ordinal, told.count).ok_or(Code::Count)?;
+            self.final_count(now, told.ordinal, told.count)?;
             if let Some(ended) = self.links.ended.get_mut(&told.ordinal) {
                 ended.told |= told.known;
             }
@@ -259,6 +261,11 @@ impl Session {
             self.place_copies(number, None);
         }
     }
+}
+
+/// Whether a session that ended with this code over a count was told what cannot be true.
+fn is_false(code: Code) -> bool {
+    matches!(code, Code::Count | Code::Limit)
 }
 
 /// Links a session is meant to have; a server takes a few more while dials are being replaced.

@@ -11,7 +11,7 @@ use crate::access::{Grant, Own, Pool};
 use crate::config::Limits;
 use crate::event::{Event, LinkLoss};
 use crate::rng::Seed;
-use crate::session::{Access, Identity, InDoubt, Need, Role, Session, Setup, Treatment, Tunnel, Way};
+use crate::session::{Access, AttachError, Identity, InDoubt, Need, Role, Session, Setup, Treatment, Tunnel, Way};
 use crate::testing::{epoch, ms};
 use crate::wire::{Address, Code, FlowId, Frame, Hello, Ordinal, SessionId, TunnelId, Welcome};
 
@@ -142,6 +142,7 @@ impl Pair {
         self.attach(&hello).unwrap()
     }
 
+    /// Fails with the code of whoever does not want the link: the server the hello, or the client its welcome.
     pub(super) fn attach(&mut self, hello: &Hello) -> Result<Ordinal, Code> {
         let ended = self.server.accept(self.now, hello)?;
         if hello.attach.is_none() {
@@ -159,7 +160,13 @@ impl Pair {
             ended,
             parameters: self.server.parameters(),
         };
-        self.client.welcome(self.now, &welcome).unwrap();
+        match self.client.welcome(self.now, &welcome) {
+            Err(AttachError::Contradiction(code)) => {
+                self.drain();
+                return Err(code);
+            }
+            taken => taken.unwrap(),
+        }
         let (up, down) = (VecDeque::new(), VecDeque::new());
         self.links.push(Path { ordinal: hello.ordinal, up, down, fate: Fate::Healthy });
         self.drain();

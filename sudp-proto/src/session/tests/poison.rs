@@ -97,8 +97,29 @@ fn controls_that_three_links_died_under_end_the_session() {
         let tunnel = Tunnel { way, treatment: Treatment::default(), in_doubt: InDoubt::Drop };
         pair.client.add_tunnel(TunnelId(2), tunnel).unwrap();
         die(&mut pair, deaths);
-        pair.connect();
+        let hello = pair.client.hello(pair.now).unwrap();
+        let attached = pair.attach(&hello);
         assert_eq!(outcome(&pair, Role::Client), expected, "after {deaths}");
+        // The counts of the welcome are the last word on the controls, and the link was of the lost session.
+        assert_eq!(attached.is_ok(), expected == Outcome::Lives, "after {deaths}");
+        assert_eq!(pair.client.links().count(), usize::from(attached.is_ok()), "after {deaths}");
+    }
+}
+
+#[test]
+fn a_hello_that_says_the_last_word_on_poisonous_controls_of_the_server_makes_no_link_of_a_dead_session() {
+    for (deaths, attaches) in [(2, true), (3, false)] {
+        let mut pair = proven();
+        let flow = pair.server.flows().next().unwrap();
+        pair.server.close_flow(pair.now, flow);
+        die(&mut pair, deaths);
+        let hello = pair.client.hello(pair.now).unwrap();
+        let attached = pair.attach(&hello);
+        assert_eq!(attached, if attaches { Ok(hello.ordinal) } else { Err(Code::UnknownSession) }, "after {deaths}");
+        pair.drain();
+        let expected = if attaches { Outcome::Lives } else { Outcome::SessionEnds(Code::Poison) };
+        assert_eq!(outcome(&pair, Role::Server), expected, "after {deaths}");
+        assert_eq!(pair.server.links().count(), usize::from(attaches), "after {deaths}");
     }
 }
 
