@@ -281,11 +281,15 @@ impl Pair {
         };
         let Some(server) = self.servers[index].as_mut() else { return };
         let Some(session) = server.id() else { return };
-        let Ok(ended) = server.accept(now, hello) else {
-            if hello.attach.is_some() {
-                self.client.detach(now, hello.ordinal, LinkLoss::GivenUp);
+        let ended = match server.accept(now, hello) {
+            Ok(ended) => ended,
+            Err(Code::UnknownSession) => return self.unknown(session),
+            Err(_) => {
+                if hello.attach.is_some() {
+                    self.client.detach(now, hello.ordinal, LinkLoss::GivenUp);
+                }
+                return;
             }
-            return;
         };
         let welcome = Welcome {
             ordinal: hello.ordinal,
@@ -322,9 +326,6 @@ impl Pair {
 
     fn lose(&mut self, code: Code) {
         self.client.lose(instant(self.now), code);
-        for flow in 0..SOURCES {
-            self.ledger.lose(u32::try_from(flow).unwrap_or(0));
-        }
         for path in &mut self.paths {
             path.open[0] = false;
         }
@@ -484,6 +485,9 @@ impl Pair {
         for half in std::iter::once(&mut self.client).chain(self.servers.iter_mut().flatten()) {
             while let Some(event) = half.poll_event() {
                 match event {
+                    Event::Lost { .. } => {
+                        (0..).take(SOURCES).for_each(|flow| self.ledger.lose(flow));
+                    }
                     Event::BooksDiffer { .. } => return Err(format!("{:?}: {event:?}", half.role())),
                     Event::LinkEnded { why: LinkLoss::Violation(code), .. } => {
                         return Err(format!("{:?}: a violation, {code:?}", half.role()));
@@ -539,18 +543,8 @@ impl Pair {
             flows.into_iter().for_each(|flow| server.unblock(instant(self.now), flow));
         }
         self.drain()?;
+        self.connect()?;
         let over = |client: &Session| matches!(client.phase(), Phase::Closed(_));
-        for _ in 0..ATTEMPTS {
-            if over(&self.client) || self.client.links().next().is_some() {
-                break;
-            }
-            self.dial();
-            if let Some(hello) = self.hellos.pop() {
-                self.attach(&hello);
-            }
-            self.welcome(0);
-            self.drain()?;
-        }
         if over(&self.client) {
             return self.check();
         }
@@ -572,9 +566,27 @@ impl Pair {
         self.client.report().dialling
     }
 
-    /// Messages flow without delay for some seconds.
+    /// The client dials until it has a link.
+    fn connect(&mut self) -> Result<(), String> {
+        for _ in 0..ATTEMPTS {
+            if matches!(self.client.phase(), Phase::Closed(_)) || self.client.links().next().is_some() {
+                break;
+            }
+            self.dial();
+            if let Some(hello) = self.hellos.pop() {
+                self.attach(&hello);
+            }
+            self.welcome(0);
+            self.drain()?;
+        }
+        Ok(())
+    }
+
+    /// Messages flow without delay for some seconds. After a hang each half may find another of two links
+    /// the worse one, and both end; then the client dials again.
     fn settle(&mut self) -> Result<(), String> {
         for _ in 0..SETTLING {
+            self.connect()?;
             self.advance(10);
             for index in 0..self.paths.len() {
                 self.paths[index].room = 65_536;
@@ -601,6 +613,10 @@ impl Pair {
             && let Some(message) = path.down.pop_front()
         {
             self.client.handle_message(now, path.ordinal, message);
+        }
+        // Behind all that was said, one end reads that the other has closed.
+        if path.open[0] != path.open[1] {
+            self.cut(index, [true, true]);
         }
     }
 
