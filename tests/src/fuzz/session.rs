@@ -3,7 +3,7 @@
 //! Messages of a link arrive whole and in order, or not at all; everything else is up to the script.
 //! Behind the script everything heals, and then nothing may be missing that is not accounted for.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,17 @@ use sudp_proto::access::{Grant, Own, Pool};
 use sudp_proto::config::Limits;
 use sudp_proto::event::{Event, LinkLoss};
 use sudp_proto::session::{Access, Identity, InDoubt, Phase, Role, SendError, Session, Setup, Treatment, Tunnel, Way};
-use sudp_proto::wire::{Address, Class, Code, FlowId, GoAwayReason, Hello, Ordinal, SessionId, TunnelId, Welcome};
+use sudp_proto::wire::{Address, Class, Code, FlowId, GoAwayReason, Hello, TunnelId, Welcome};
 
+use self::paths::Path;
 use crate::app::Stamp;
 use crate::audit;
 use crate::clock::{NEVER, Nanos, instant, span};
 use crate::ledger::{Ledger, Terms};
 
+mod healing;
 mod laws;
+mod paths;
 
 /// Runs a script, and panics over what must not happen.
 pub fn session(data: &[u8]) {
@@ -58,20 +61,6 @@ struct Pair {
     /// Links that a server was told are over.
     burnt: BTreeSet<(usize, u64)>,
     breach: Option<String>,
-}
-
-/// One link, and what is on its way.
-struct Path {
-    ordinal: Ordinal,
-    server: usize,
-    up: VecDeque<Bytes>,
-    down: VecDeque<Bytes>,
-    /// Whether the client, and the server, still hold their end.
-    open: [bool; 2],
-    welcomed: bool,
-    room: usize,
-    /// Nothing on it arrives.
-    stuck: bool,
 }
 
 impl Pair {
@@ -248,154 +237,6 @@ impl Pair {
         Stamp { flow, answer, sequence, sent_micros: self.now / 1_000 }
     }
 
-    fn dial(&mut self) {
-        if self.hellos.len() < 6
-            && let Some(hello) = self.client.hello(instant(self.now))
-        {
-            self.hellos.push(hello);
-        }
-    }
-
-    /// A hello reaches the server.
-    fn attach(&mut self, hello: &Hello) {
-        let now = instant(self.now);
-        let (index, secret) = match &hello.attach {
-            Some(attach) => {
-                let known = usize::from(attach.session.0[0]);
-                match self.servers.get(known).and_then(Option::as_ref) {
-                    Some(server) if !matches!(server.phase(), Phase::Closed(_)) => (known, None),
-                    Some(_) | None => return self.unknown(attach.session),
-                }
-            }
-            None => {
-                let index = self.servers.len();
-                if index > 200 {
-                    return;
-                }
-                let number = u8::try_from(index).unwrap_or(u8::MAX);
-                let mut server = Session::new(now, Role::Server, setup(1_000 + u64::from(number)));
-                server.found(SessionId([number; 16]), [number; 32]);
-                self.servers.push(Some(server));
-                (index, Some([number; 32]))
-            }
-        };
-        let Some(server) = self.servers[index].as_mut() else { return };
-        let Some(session) = server.id() else { return };
-        let ended = match server.accept(now, hello) {
-            Ok(ended) => ended,
-            Err(Code::UnknownSession) => return self.unknown(session),
-            Err(_) => {
-                if hello.attach.is_some() {
-                    self.client.detach(now, hello.ordinal, LinkLoss::GivenUp);
-                }
-                return;
-            }
-        };
-        let welcome = Welcome {
-            ordinal: hello.ordinal,
-            session,
-            secret,
-            cluster: 0,
-            server: 1,
-            boot: 1,
-            owner: Bytes::new(),
-            ticket: Bytes::new(),
-            ended,
-            parameters: server.parameters(),
-        };
-        self.paths.push(Path {
-            ordinal: hello.ordinal,
-            server: index,
-            up: VecDeque::new(),
-            down: VecDeque::new(),
-            open: [false, true],
-            welcomed: false,
-            room: 65_536,
-            stuck: false,
-        });
-        self.welcomes.push((self.paths.len() - 1, welcome));
-        self.judge_accepted(index, hello);
-    }
-
-    /// The server does not know the session: it is lost, if it is still the client's.
-    fn unknown(&mut self, session: SessionId) {
-        if self.client.id() == Some(session) {
-            self.lose(Code::UnknownSession);
-        }
-    }
-
-    fn lose(&mut self, code: Code) {
-        self.client.lose(instant(self.now), code);
-        for path in &mut self.paths {
-            path.open[0] = false;
-        }
-        self.hellos.clear();
-        self.draining = false;
-    }
-
-    fn welcome(&mut self, pick: usize) {
-        if self.welcomes.is_empty() {
-            return;
-        }
-        let (index, welcome) = self.welcomes.remove(pick % self.welcomes.len());
-        let taken = self.client.welcome(instant(self.now), &welcome);
-        let path = &mut self.paths[index];
-        path.welcomed = true;
-        path.open[0] = taken.is_ok();
-        if taken.is_err() {
-            self.end_server_side(index);
-        }
-    }
-
-    fn end_server_side(&mut self, index: usize) {
-        let path = &mut self.paths[index];
-        if std::mem::take(&mut path.open[1])
-            && let Some(server) = self.servers[path.server].as_mut()
-        {
-            server.detach(instant(self.now), path.ordinal, LinkLoss::Ended);
-        }
-    }
-
-    fn carry(&mut self, pick: usize, up: bool) {
-        let now = instant(self.now);
-        let count = 1 + pick / 32;
-        let live = self.paths.iter().filter(|path| path.welcomed).count();
-        let Some(path) = self.paths.iter_mut().filter(|path| path.welcomed).nth(pick % live.max(1)) else { return };
-        let Some(server) = self.servers[path.server].as_mut() else { return };
-        for _ in 0..count {
-            // What a fenced link still delivers changes nothing.
-            if up {
-                let Some(message) = path.up.pop_front() else { return };
-                server.handle_message(now, path.ordinal, message);
-            } else if server.id() == self.client.id() {
-                let Some(message) = path.down.pop_front() else { return };
-                self.client.handle_message(now, path.ordinal, message);
-            }
-        }
-    }
-
-    fn cut(&mut self, index: usize, sides: [bool; 2]) {
-        let now = instant(self.now);
-        let Some(path) = self.paths.get_mut(index) else { return };
-        if sides[0] && std::mem::take(&mut path.open[0]) {
-            self.client.detach(now, path.ordinal, LinkLoss::Ended);
-        }
-        if sides[1]
-            && std::mem::take(&mut path.open[1])
-            && let Some(server) = self.servers[path.server].as_mut()
-        {
-            server.detach(now, path.ordinal, LinkLoss::Ended);
-        }
-    }
-
-    /// The client no longer waits for one of its dials.
-    fn give_up(&mut self, pick: usize) {
-        let ordinals = self.client.report().dialling;
-        if !ordinals.is_empty() {
-            self.client.detach(instant(self.now), ordinals[pick % ordinals.len()], LinkLoss::GivenUp);
-        }
-    }
-
     fn advance(&mut self, millis: u64) {
         let end = self.now + span(Duration::from_millis(millis));
         for _ in 0..TURNS {
@@ -440,21 +281,12 @@ impl Pair {
         self.events()
     }
 
-    /// What a half has ended by itself is closed, and the other side hears of it.
+    /// What a half has ended by itself is closed there. The other end reads that when everything settles.
     fn drop_dead_ends(&mut self) {
-        let now = instant(self.now);
         for path in &mut self.paths {
-            if path.open[0] && !self.client.links().any(|link| link == path.ordinal) {
-                path.open[0] = false;
-            }
-            let Some(server) = self.servers[path.server].as_mut() else {
-                path.open[1] = false;
-                continue;
-            };
-            if path.open[1] && !server.links().any(|link| link == path.ordinal) {
-                path.open[1] = false;
-            }
-            let _ = now;
+            path.open[0] &= self.client.links().any(|link| link == path.ordinal);
+            let server = self.servers[path.server].as_ref();
+            path.open[1] &= server.is_some_and(|server| server.links().any(|link| link == path.ordinal));
         }
     }
 
@@ -525,117 +357,6 @@ impl Pair {
         }
         Ok(())
     }
-
-    /// Everything is cut, or all that is not sound; one link is made, and all that is left over must settle.
-    fn heal(&mut self, gently: bool) -> Result<(), String> {
-        if gently {
-            self.heal_gently();
-        } else {
-            (0..self.paths.len()).for_each(|path| self.cut(path, [true, true]));
-        }
-        self.hellos.clear();
-        self.welcomes.clear();
-        for flow in self.report_dialling() {
-            self.client.detach(instant(self.now), flow, LinkLoss::GivenUp);
-        }
-        for server in self.servers.iter_mut().flatten() {
-            let flows: Vec<FlowId> = server.flows().collect();
-            flows.into_iter().for_each(|flow| server.unblock(instant(self.now), flow));
-        }
-        self.drain()?;
-        self.connect()?;
-        let over = |client: &Session| matches!(client.phase(), Phase::Closed(_));
-        if over(&self.client) {
-            return self.check();
-        }
-        if self.client.links().next().is_none() {
-            return Err("no link can be made any more".to_owned());
-        }
-        self.settle()?;
-        if !over(&self.client) && !self.draining {
-            self.settle_around_a_stuck_link()?;
-            self.settle()?;
-        }
-        if over(&self.client) || self.draining {
-            return self.check();
-        }
-        self.probe()
-    }
-
-    fn report_dialling(&self) -> Vec<Ordinal> {
-        self.client.report().dialling
-    }
-
-    /// The client dials until it has a link.
-    fn connect(&mut self) -> Result<(), String> {
-        for _ in 0..ATTEMPTS {
-            if matches!(self.client.phase(), Phase::Closed(_)) || self.client.links().next().is_some() {
-                break;
-            }
-            self.dial();
-            if let Some(hello) = self.hellos.pop() {
-                self.attach(&hello);
-            }
-            self.welcome(0);
-            self.drain()?;
-        }
-        Ok(())
-    }
-
-    /// Messages flow without delay for some seconds. After a hang each half may find another of two links
-    /// the worse one, and both end; then the client dials again.
-    fn settle(&mut self) -> Result<(), String> {
-        for _ in 0..SETTLING {
-            self.connect()?;
-            self.advance(10);
-            for index in 0..self.paths.len() {
-                self.paths[index].room = 65_536;
-                if !self.paths[index].stuck {
-                    self.flow(index);
-                }
-            }
-            self.drain()?;
-            self.check()?;
-        }
-        Ok(())
-    }
-
-    fn flow(&mut self, index: usize) {
-        let now = instant(self.now);
-        let path = &mut self.paths[index];
-        let Some(server) = self.servers[path.server].as_mut() else { return };
-        while path.open[1]
-            && let Some(message) = path.up.pop_front()
-        {
-            server.handle_message(now, path.ordinal, message);
-        }
-        while path.open[0]
-            && let Some(message) = path.down.pop_front()
-        {
-            self.client.handle_message(now, path.ordinal, message);
-        }
-        // Behind all that was said, one end reads that the other has closed.
-        if path.open[0] != path.open[1] {
-            self.cut(index, [true, true]);
-        }
-    }
-
-    /// The two halves agree, and what is sent now arrives.
-    fn probe(&mut self) -> Result<(), String> {
-        let client = self.client.report();
-        let server = self.servers.iter().flatten().find(|server| server.id() == self.client.id());
-        let server = server.ok_or("the session has no server")?.report();
-        audit::settled(&client, &server)?;
-        let before = self.ledger.totals();
-        for source in 0..SOURCES {
-            self.send(source, 100);
-        }
-        let sent = self.ledger.totals().sent - before.sent;
-        self.drain()?;
-        self.settle()?;
-        let received = self.ledger.totals().received - before.received;
-        if sent != received { Err(format!("{received} of {sent} datagrams arrived on a sound link")) } else { Ok(()) }
-    }
 }
 
 fn setup(seed: u64) -> Setup {
@@ -664,56 +385,6 @@ const TUNNELS: [(Class, u8, bool, InDoubt); 5] = [
 ];
 const STEPS: usize = 512;
 const TURNS: usize = 10_000;
-const ATTEMPTS: usize = 16;
-const SETTLING: usize = 600;
 
 #[cfg(test)]
-mod tests {
-    use sudp_proto::{Rng, Seed};
-
-    use super::*;
-
-    /// Leaves out of a failing script all that it fails without.
-    fn shrink(mut script: Vec<u8>) -> Vec<u8> {
-        let mut size = script.len() / 4 * 2;
-        while size >= 2 {
-            let mut at = 0;
-            while at + size <= script.len() {
-                let mut shorter = script.clone();
-                shorter.drain(at..at + size);
-                if run(&shorter).is_err() {
-                    script = shorter;
-                } else {
-                    at += size;
-                }
-            }
-            size = size / 4 * 2;
-        }
-        script
-    }
-
-    #[test]
-    fn random_scripts_break_no_law() {
-        let scripts = std::env::var("SUDP_SCRIPTS").ok().and_then(|count| count.parse().ok()).unwrap_or(200);
-        let from: u64 = std::env::var("SUDP_FROM").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
-        let mut bad = 0;
-        for seed in from..from + scripts {
-            let mut rng = Rng::new(&Seed::from(seed));
-            let steps = usize::try_from(4 + rng.below(300)).unwrap();
-            let mut script = Vec::new();
-            for _ in 0..steps {
-                script.extend(rng.array::<2>());
-            }
-            if run(&script).is_err() {
-                let script = shrink(script);
-                let breach = run(&script).expect_err("a shrunken script still fails");
-                eprintln!(
-                    "script {seed}: {breach}\n  {:?}",
-                    script.chunks_exact(2).map(|step| (step[0] % 24, step[1])).collect::<Vec<_>>()
-                );
-                bad += 1;
-            }
-        }
-        assert_eq!(bad, 0, "scripts that broke a law");
-    }
-}
+mod tests;
