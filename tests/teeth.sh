@@ -107,7 +107,7 @@ bite() {
   case $code:${proof[$name]} in
     0:*) how='NOT NOTICED' ;;
     124:*) how='does not end' ;;
-    *:test*) how=$(grep -m 1 -E '^test .* FAILED$|^    [a-z_:]+$' "$target/out" || true) ;;
+    *:test*) how=$(grep -m 1 -E '^test .* FAILED$|^    [a-z0-9_:]+$' "$target/out" || true) ;;
     *) read -r seeds ms how <<<"$how" ;;
   esac
   printf '%-34s %-4s %-42s %7s %8s  %s\n' "$name" "${section[$name]}" "${proof[$name]}" "$seeds" "$ms" "$how"

@@ -5,6 +5,7 @@ mod choke;
 mod freeze;
 mod greedy;
 mod hostile;
+mod late;
 mod pair;
 mod poison;
 mod sources;

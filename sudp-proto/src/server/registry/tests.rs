@@ -117,6 +117,8 @@ fn the_newest_incarnation_evicts_all_older_ones_when_it_stands_and_none_before()
     assert_eq!(registry.handle_event(old.session, &Event::Established), []);
     let new = found(&mut registry, "ann", &first("a", (2, 0))).unwrap();
     let other = found(&mut registry, "bob", &first("a", (1, 0))).unwrap();
+    let up = Event::LinkUp { ordinal: Ordinal::FIRST };
+    assert_eq!(registry.handle_event(new.session, &up), [], "a hello may be one that somebody repeated");
     let mut evicted = registry.handle_event(new.session, &Event::Established);
     evicted.sort_unstable_by_key(|(session, _)| *session);
     let mut expected = [(old.session, Code::Evicted), (twin.session, Code::Evicted)];

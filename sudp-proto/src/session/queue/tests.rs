@@ -185,6 +185,20 @@ fn a_queue_that_stands_is_thinned_and_one_that_drains_is_not() {
 }
 
 #[test]
+fn a_wait_through_cut_after_cut_is_no_standing_queue() {
+    let mut desk = Desk::new();
+    desk.push_many(GREEDY, 500, 1000);
+    let mut cut = Vec::new();
+    for _ in 0..5 {
+        desk.stall(2_000);
+        cut.extend(desk.cut(TARGET));
+    }
+    cut.extend(desk.drain());
+    assert_eq!(numbers(&cut, GREEDY), (0..500).collect::<Vec<_>>());
+    assert_eq!(desk.dropped, []);
+}
+
+#[test]
 fn a_link_carries_its_own_lane_and_the_homeless() {
     let mut desk = Desk::new();
     desk.push_as(RELIABLE, Slot(0), 0, 50);
