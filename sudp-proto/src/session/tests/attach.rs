@@ -129,6 +129,15 @@ fn d1_7_a_lying_list_of_links_ends_or_keeps_what_it_says_and_nothing_else() {
 }
 
 #[test]
+fn a_link_that_a_hello_leaves_out_ended_at_nothing_there_and_then() {
+    let mut pair = used();
+    let ended = pair.server.accept(pair.now, &forged(2, &[], &[])).unwrap();
+    assert_eq!(ended, [FinalCount { ordinal: Ordinal(1), count: 1, known: true }]);
+    let mut pair = used();
+    assert_eq!(pair.server.accept(pair.now, &forged(2, &[1], &[])).unwrap(), [], "one that it lists lives on");
+}
+
+#[test]
 fn d1_7_links_that_nobody_confirms_are_refused_before_they_cost_memory_without_bound() {
     let mut pair = used();
     let mut refused = 0;

@@ -88,6 +88,24 @@ fn what_comes_behind_the_alarm_leaves_the_suspect_link_alone() {
     assert_eq!(served, (0..number).collect::<Vec<_>>());
 }
 
+#[test]
+fn what_is_overdue_goes_another_way_before_its_link_is_suspect() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.connect();
+    pair.run(secs(1));
+    for number in 0..20_u32 {
+        pair.send(4_000, &number.to_be_bytes());
+        pair.run(ms(20));
+    }
+    let home = home(&pair);
+    pair.path(home).fate = Fate::Hanging;
+    pair.send(4_000, &20_u32.to_be_bytes());
+    pair.run(ms(400));
+    assert_eq!(Pair::numbers(&pair.served), (0..21).collect::<Vec<_>>());
+    assert_eq!(pair.count(|event| *event == Event::LinkSuspect { ordinal: home }), 0);
+}
+
 /// The link at which the client's only flow is at home.
 fn home(pair: &Pair) -> Ordinal {
     let (_, flow) = pair.client.flows.iter().next().unwrap();
