@@ -29,12 +29,12 @@ pub(crate) fn begin<R: Runtime, A: Admit>(
 ) {
     let Some(guest) = Guest::enter(shared, from) else { return };
     // One that cannot be tuned or watched is closed, as if it had never come.
-    let Ok(()) = tcp::tune(&SockRef::from(&stream), &shared.means.tcp) else { return };
+    let Ok(watch) = tcp::tune(&SockRef::from(&stream), &shared.means.tcp) else { return };
     let Ok(stream) = shared.means.runtime.tcp(stream) else { return };
     let incoming = Incoming::new(crate::now(), shared.incoming_setup());
     let mut engine = Engine::new(&shared.means, incoming);
     let token = engine.core.driver.adopt(Incoming::KEY, BytesMut::new());
-    engine.core.sockets.put(token, stream);
+    engine.core.sockets.put(token, (stream, watch));
     let arrival =
         Arrival { shared: Arc::clone(shared), admit: Arc::clone(admit), engine: Some(engine), deciding: None, guest };
     shared.means.runtime.spawn(arrival);

@@ -38,7 +38,7 @@ pub use flow::{Flow, FlowClosed};
 pub use runtime::{Accept, Ready, Runtime, Timer};
 pub use server::{Server, ServerOptions, SessionStats};
 pub use sudp_proto as proto;
-pub use tcp::TcpOptions;
+pub use tcp::{Congestion, TcpOptions};
 pub use udp::UdpOptions;
 
 /// What a panic left in a lock is as good as what it found there: every change under one is complete.

@@ -13,7 +13,7 @@ use sudp_proto::driver::{Datagram, Io, Progress, Socket, Step, Token, Way};
 use crate::ready::{Bell, Board};
 use crate::resolve::{Lookup, Names};
 use crate::runtime::{Ready, Runtime};
-use crate::tcp::{self, TcpOptions};
+use crate::tcp::{self, TcpOptions, Watch};
 use crate::udp::{self, Udp, UdpOptions};
 
 /// What every task of a client or a server opens its doors with.
@@ -42,7 +42,7 @@ struct Slot<R: Runtime> {
 }
 
 enum Door<R: Runtime> {
-    Stream(R::Tcp),
+    Stream(R::Tcp, Watch),
     Udp(R::Udp, Udp),
     Lookup(Lookup),
 }
@@ -53,15 +53,15 @@ impl<R: Runtime> Sockets<R> {
     }
 
     /// Puts a stream behind a token.
-    pub(crate) fn put(&mut self, at: Token, stream: R::Tcp) {
-        self.insert(at, Door::Stream(stream));
+    pub(crate) fn put(&mut self, at: Token, (stream, watch): (R::Tcp, Watch)) {
+        self.insert(at, Door::Stream(stream, watch));
     }
 
     /// Takes the stream behind a token away.
-    pub(crate) fn take(&mut self, at: Token) -> Option<R::Tcp> {
+    pub(crate) fn take(&mut self, at: Token) -> Option<(R::Tcp, Watch)> {
         self.slot(at)?;
         match self.slots.get_mut(place(at))?.take()?.door {
-            Door::Stream(stream) => Some(stream),
+            Door::Stream(stream, watch) => Some((stream, watch)),
             Door::Udp(..) | Door::Lookup(_) => None,
         }
     }
@@ -77,7 +77,7 @@ impl<R: Runtime> Sockets<R> {
         let open = self.slots.iter().flatten();
         let drops = open.filter_map(|slot| match &slot.door {
             Door::Udp(socket, udp) => Some(udp.kernel_drops(&socket.socket()).unwrap_or_default() + udp.truncated()),
-            Door::Stream(_) | Door::Lookup(_) => None,
+            Door::Stream(..) | Door::Lookup(_) => None,
         });
         drops.sum()
     }
@@ -86,7 +86,7 @@ impl<R: Runtime> Sockets<R> {
     pub(crate) fn receive_buffers(&self) -> impl Iterator<Item = usize> + '_ {
         self.slots.iter().flatten().filter_map(|slot| match &slot.door {
             Door::Udp(_, udp) => Some(udp.receive_buffer()),
-            Door::Stream(_) | Door::Lookup(_) => None,
+            Door::Stream(..) | Door::Lookup(_) => None,
         })
     }
 
@@ -109,8 +109,8 @@ impl<R: Runtime> Sockets<R> {
 
     fn stream(&mut self, at: Token) -> io::Result<Streaming<'_, R>> {
         let slot = self.slot(at).ok_or(ErrorKind::NotConnected)?;
-        match &slot.door {
-            Door::Stream(stream) => Ok(Streaming { stream, read: &slot.read, write: &slot.write }),
+        match &mut slot.door {
+            Door::Stream(stream, watch) => Ok(Streaming { stream, watch, read: &slot.read, write: &slot.write }),
             Door::Udp(..) | Door::Lookup(_) => Err(ErrorKind::NotConnected.into()),
         }
     }
@@ -128,6 +128,7 @@ impl<R: Runtime> Sockets<R> {
 
 struct Streaming<'a, R: Runtime> {
     stream: &'a R::Tcp,
+    watch: &'a mut Watch,
     read: &'a Waker,
     write: &'a Waker,
 }
@@ -135,9 +136,10 @@ struct Streaming<'a, R: Runtime> {
 impl<R: Runtime> Io for Sockets<R> {
     fn dial(&mut self, at: Token, to: SocketAddr) -> io::Result<Progress> {
         if self.slot(at).is_none() {
-            let stream = tcp::connect(to, &self.means.tcp)?;
+            let stream = tcp::connect(to)?;
+            let watch = tcp::tune(&SockRef::from(&stream), &self.means.tcp)?;
             let stream = self.means.runtime.tcp(stream)?;
-            self.insert(at, Door::Stream(stream));
+            self.put(at, (stream, watch));
         }
         let Streaming { stream, write, .. } = self.stream(at)?;
         let mut connected = false;
@@ -164,9 +166,10 @@ impl<R: Runtime> Io for Sockets<R> {
     }
 
     fn write(&mut self, at: Token, from: &[u8]) -> io::Result<Step> {
-        let Streaming { stream, write, .. } = self.stream(at)?;
+        let Streaming { stream, watch, write, .. } = self.stream(at)?;
         attempt(stream, Way::Out, write, |socket| {
             let count = tcp::write(socket, from)?;
+            watch.on_written(socket, count);
             Ok(Tried { count, full: count == from.len() })
         })
     }

@@ -1,17 +1,27 @@
 //! TCP: options of the streams that carry links, and calls that do not raise signals.
 
+mod congestion;
+#[cfg(not(target_os = "linux"))]
+#[path = "elsewhere.rs"]
+mod system;
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod system;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+pub use congestion::Congestion;
+pub(crate) use congestion::Watch;
+
 /// How TCP is used.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TcpOptions {
-    /// The congestion control to ask for, if the system has it; what it has by default stands where this is
-    /// refused. Default `bbr`, which keeps its rate on lossy paths.
-    pub congestion: Option<String>,
+    /// How streams share a path with others.
+    pub congestion: Congestion,
     /// Bytes that the kernel may hold unsent; more than this waits with us, where it can still be
     /// scheduled. Default 128 KiB.
     pub unsent: u32,
@@ -21,15 +31,14 @@ pub struct TcpOptions {
 
 impl Default for TcpOptions {
     fn default() -> Self {
-        Self { congestion: Some("bbr".into()), unsent: 128 << 10, backlog: 1_024 }
+        Self { congestion: Congestion::default(), unsent: 128 << 10, backlog: 1_024 }
     }
 }
 
 /// Begins to connect.
-pub(crate) fn connect(to: SocketAddr, options: &TcpOptions) -> io::Result<TcpStream> {
+pub(crate) fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    tune(&SockRef::from(&socket), options)?;
     match socket.connect(&to.into()) {
         Ok(()) => {}
         Err(error) if is_under_way(&error) => {}
@@ -67,10 +76,10 @@ pub(crate) fn listen(at: SocketAddr, options: &TcpOptions) -> io::Result<TcpList
 }
 
 /// Sets what every stream that carries a link has.
-pub(crate) fn tune(socket: &SockRef<'_>, options: &TcpOptions) -> io::Result<()> {
+pub(crate) fn tune(socket: &SockRef<'_>, options: &TcpOptions) -> io::Result<Watch> {
     socket.set_tcp_nodelay(true)?;
-    system::tune(socket, options);
-    Ok(())
+    system::set_unsent(socket, options.unsent);
+    Ok(Watch::begin(socket, options))
 }
 
 /// Writes, and fails where the other end is gone, without a signal.
@@ -86,47 +95,4 @@ fn is_under_way(error: &io::Error) -> bool {
 #[cfg(not(unix))]
 fn is_under_way(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
-}
-
-#[cfg(target_os = "linux")]
-mod system {
-    use std::io;
-
-    use rustix::net::{SendFlags, send};
-    use socket2::{SockRef, Socket};
-
-    use super::TcpOptions;
-
-    pub(super) const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
-
-    /// What the system does not have, it does without.
-    pub(super) fn tune(socket: &SockRef<'_>, options: &TcpOptions) {
-        if let Some(name) = &options.congestion {
-            let _ = socket.set_tcp_congestion(name.as_bytes());
-        }
-        let _ = socket.set_tcp_notsent_lowat(options.unsent);
-    }
-
-    pub(super) fn write(socket: &Socket, from: &[u8]) -> io::Result<usize> {
-        Ok(send(socket, from, SendFlags::NOSIGNAL)?)
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod system {
-    use std::io;
-
-    use socket2::{SockRef, Socket};
-
-    use super::TcpOptions;
-
-    /// `EINPROGRESS` of the BSDs, which is the same on all of them.
-    #[cfg(unix)]
-    pub(super) const IN_PROGRESS: i32 = 36;
-
-    pub(super) fn tune(_socket: &SockRef<'_>, _options: &TcpOptions) {}
-
-    pub(super) fn write(socket: &Socket, from: &[u8]) -> io::Result<usize> {
-        socket.send(from)
-    }
 }
