@@ -214,3 +214,19 @@ fn a_reverse_tunnel_whose_port_is_taken_is_asked_for_until_it_is_free() {
     let bound = Event::TunnelBound { tunnel: TunnelId(2), outcome: Ok(source(53)) };
     assert_eq!(pair.count(|event| *event == bound), 1);
 }
+
+#[test]
+fn a_port_that_was_taken_for_long_is_had_ten_seconds_after_it_is_free() {
+    let mut pair = Pair::new();
+    pair.taken = u32::MAX;
+    let way = Way::Reverse { listen: source(53), to: Address::from(source(9)) };
+    let tunnel = Tunnel { way, treatment: Treatment::default(), in_doubt: InDoubt::Drop };
+    pair.client.add_tunnel(TunnelId(2), tunnel).unwrap();
+    pair.connect();
+    // Longer than a server keeps the session that this client had there without a link.
+    pair.run(secs(65));
+    pair.taken = 0;
+    pair.run(secs(11));
+    let bound = |event: &Event| matches!(event, Event::TunnelBound { outcome: Ok(_), .. });
+    assert_eq!(pair.count(bound), 1, "asked {} times", pair.asked);
+}
