@@ -10,7 +10,7 @@ pub fn tunnel(data: &[u8]) {
     assert!(outcome.violations.is_empty(), "{}\n{:#?}", outcome.story, outcome.violations);
 }
 
-/// Runs the world of a seed through a script of its own, within two minutes and a half.
+/// Runs the world of a seed through a script of its own, within three minutes.
 pub fn run(seed: u64, ops: Vec<Op>) -> Outcome {
     World::new(Plan { ops, ..Plan::quiet(seed, Times::SHORT) }).run()
 }

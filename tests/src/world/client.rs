@@ -175,7 +175,7 @@ impl World {
     pub(super) fn start_probes(&mut self) {
         for tunnel in 0..self.plan.tunnels.len() {
             let rhythm = Rhythm::steady(Duration::from_millis(1_500));
-            self.open_app(tunnel, rhythm, (32, 64), Some(PROBES), crate::app::Manners::default(), true);
+            self.open_app(tunnel, rhythm, PROBE, Some(PROBES), crate::app::Manners::default(), true);
         }
     }
 
@@ -196,3 +196,5 @@ pub(super) fn limits(links: usize) -> Limits {
 
 /// Datagrams with which each tunnel is tried at the end.
 const PROBES: u32 = 8;
+/// Smallest and largest of them.
+pub(super) const PROBE: (usize, usize) = (32, 64);

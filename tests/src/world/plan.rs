@@ -45,7 +45,9 @@ pub struct Times {
     pub faults: Duration,
     /// Applications stop.
     pub traffic: Duration,
-    /// Every tunnel is tried once more.
+    /// Every tunnel is tried once more: 100 s after the faults, since a session that was left on another
+    /// server may keep the port of a reverse tunnel until its link is known to be silent (25 s), its
+    /// resume window is over (60 s) and the port is asked for again (10 s).
     pub probe: Duration,
     /// All must have settled.
     pub end: Duration,
@@ -53,9 +55,9 @@ pub struct Times {
 
 impl Times {
     /// Ten minutes, of which faults have the first eight.
-    pub const LONG: Self = Self::of(470, 510, 555, 600);
-    /// Two minutes and a half, for short scripts.
-    pub const SHORT: Self = Self::of(60, 75, 125, 165);
+    pub const LONG: Self = Self::of(470, 510, 570, 600);
+    /// Three minutes, for short scripts.
+    pub const SHORT: Self = Self::of(60, 75, 160, 190);
 
     const fn of(faults: u64, traffic: u64, probe: u64, end: u64) -> Self {
         Self {
@@ -130,6 +132,31 @@ impl Plan {
             ops: Vec::new(),
             times,
         }
+    }
+
+    /// Whether a sound way carries what comes of one datagram of `size` bytes in each tunnel within `age`,
+    /// even when all of it comes at once.
+    pub fn stays_fresh(&self, size: usize, age: Duration) -> bool {
+        let (mut up, mut down) = (0, 0);
+        for tunnel in &self.tunnels {
+            let there = size + AROUND;
+            let back = match tunnel.service {
+                Service::Echo => there,
+                Service::Reply { size, count, .. } => usize::try_from(count).unwrap_or(usize::MAX) * (size + AROUND),
+                Service::Silent => 0,
+            };
+            let (upward, downward) = if tunnel.forward { (there, back) } else { (back, there) };
+            up += upward;
+            down += downward;
+        }
+        let time = |line: &Line, bytes: usize| {
+            let sending = line.rate.map_or(0.0, |rate| bytes as f64 / rate as f64);
+            line.jitter + Duration::from_secs_f64(sending)
+        };
+        self.sound_paths.iter().all(|path| {
+            path.hops().map(|hop| time(&hop.up, up)).sum::<Duration>() <= age
+                && path.hops().map(|hop| time(&hop.down, down)).sum::<Duration>() <= age
+        })
     }
 
     /// Other ways than before, as bad as any.
@@ -269,5 +296,7 @@ fn pick(rng: &mut Rng, of: usize) -> usize {
     usize::try_from(rng.below(of as u64)).unwrap_or(0)
 }
 
+/// What stands around a datagram on its way: heads, an OPEN, acknowledgements.
+const AROUND: usize = 160;
 /// Faults of one world at the most.
 const OPS: usize = 400;
