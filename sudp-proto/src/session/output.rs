@@ -130,6 +130,8 @@ impl Session {
         if link.window.room() == 0 || (link.alone && !link.sent.is_empty()) {
             if self.queues.waiting(link.lane) {
                 link.crowded.get_or_insert(now);
+            } else if self.controls.is_empty() && self.unresolved.orphan_after(0).is_none() && link.copies.is_empty() {
+                link.window.on_idle();
             }
             return None;
         }

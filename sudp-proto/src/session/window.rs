@@ -14,6 +14,8 @@
 //!   holds is under way, so that the next batch meets no queue. That costs half a round trip of the
 //!   path's rate, where half a window for a whole round trip would cost as much and still keep a queue
 //!   where round trips are short. A surprising answer is asked for once more, with nothing under way.
+//!   A sender at which nothing waits is not held back for that as long as it sends little: a lone
+//!   realtime datagram would be too old after a round trip.
 //! - The same is done at once when round trips stay too long, or become shorter. The path may have
 //!   become longer, and too small a window lowers the very rate it is computed from:
 //!   where round trips grew fourfold, 39 % of the rate was lost until the 10 s were over, now 8 %.
@@ -151,7 +153,7 @@ impl Window {
     /// Notes that nothing waits to be sent: what is delivered of the bytes under way does not show
     /// what the path could do.
     pub(crate) fn on_idle(&mut self) {
-        if self.room() > 0 {
+        if self.in_flight() < self.size {
             self.limited = self.sent;
         }
     }
@@ -159,7 +161,9 @@ impl Window {
     /// Bytes that may still be sent; where there is room for one, a whole batch may go.
     pub(crate) fn room(&self) -> usize {
         let looks = self.stale && self.clear.is_none() && self.rate.best().is_some();
-        let limit = if looks { self.clearance().clamp(1, self.size) } else { self.size };
+        // Who had nothing left to send leaves the path empty soon enough: it need not be held back for that.
+        let few = if self.limited == self.sent { FEW } else { 1 };
+        let limit = if looks { self.clearance().max(few).min(self.size) } else { self.size };
         size(limit.saturating_sub(self.in_flight()))
     }
 
@@ -438,6 +442,10 @@ const FIRST_BATCH: u64 = 4 << 10;
 const SMALLEST_BATCH: u64 = 1_400;
 /// What fits one TLS record beside the headers of a message.
 const LARGEST_BATCH: u64 = 16_300;
+
+/// What a sender that nothing waits at may have under way while the round trip is looked for: no more
+/// than what every window holds beyond the path.
+const FEW: u64 = 2 * SMALLEST_BATCH;
 
 /// How often a window asks for an acknowledgement: what is delivered and not acknowledged is missing
 /// from the path. Asking every quarter costs 2 to 10 % where the way back is uneven, every sixteenth
