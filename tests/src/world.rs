@@ -64,6 +64,8 @@ pub struct World {
     /// Until when datagrams of one source may travel on two flows.
     mixed_until: Nanos,
     audited_at: Nanos,
+    /// How many links of the client have ended since the probes began.
+    cuts: u32,
     violations: Vec<String>,
 }
 
@@ -145,6 +147,7 @@ impl World {
             calm_since: 0,
             mixed_until: 0,
             audited_at: 0,
+            cuts: 0,
             violations: Vec::new(),
             plan,
         };

@@ -173,6 +173,7 @@ impl World {
 
     /// Tries every tunnel once more, gently.
     pub(super) fn start_probes(&mut self) {
+        self.cuts = 0;
         for tunnel in 0..self.plan.tunnels.len() {
             let rhythm = Rhythm::steady(Duration::from_millis(1_500));
             self.open_app(tunnel, rhythm, PROBE, Some(PROBES), crate::app::Manners::default(), true);
