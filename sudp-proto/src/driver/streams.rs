@@ -40,11 +40,21 @@ impl<E: Endpoint> Driver<E> {
     }
 
     /// Writes what there is to every stream that takes it, and finishes those that are to be.
+    ///
+    /// What one link takes may leave something to another that had nothing before: a copy, or what is
+    /// not its turn any more. So all are asked again until none has anything, or nobody would ask until
+    /// the next event.
     pub(super) fn write_all(&mut self, now: Instant, io: &mut impl Io) {
-        let mut last = None;
-        while let Some((key, token)) = self.next_stream(last) {
-            last = Some(key);
-            self.write(now, token, io);
+        loop {
+            let (mut last, mut streams, mut wrote) = (None, 0, false);
+            while let Some((key, token)) = self.next_stream(last) {
+                last = Some(key);
+                streams += 1;
+                wrote |= self.write(now, token, io);
+            }
+            if streams < 2 || !wrote {
+                return;
+            }
         }
     }
 
@@ -91,12 +101,13 @@ impl<E: Endpoint> Driver<E> {
         }
     }
 
-    fn write(&mut self, now: Instant, token: Token, io: &mut impl Io) {
-        let Some(stream) = self.doors.stream_mut(token) else { return };
+    /// Whether anything was written.
+    fn write(&mut self, now: Instant, token: Token, io: &mut impl Io) -> bool {
+        let Some(stream) = self.doors.stream_mut(token) else { return false };
         if stream.full || stream.dialling.is_some() {
-            return;
+            return false;
         }
-        let (key, mut left) = (stream.key, WRITE);
+        let (key, mut left, mut wrote) = (stream.key, WRITE, false);
         loop {
             let output = self.endpoint.output(now, key);
             if output.is_empty() {
@@ -105,17 +116,27 @@ impl<E: Endpoint> Driver<E> {
             match io.write(token, output) {
                 Ok(Step::Blocked(written)) => {
                     stream.full = true;
-                    return self.endpoint.advance(key, written);
+                    self.endpoint.advance(key, written);
+                    return wrote || written > 0;
                 }
                 Ok(Step::More(written)) => {
                     self.endpoint.advance(key, written);
                     left = left.saturating_sub(written);
+                    wrote = true;
                     if written == 0 || left == 0 {
-                        return self.doors.ring(token, Way::Out);
+                        // The next turn follows at once.
+                        self.doors.ring(token, Way::Out);
+                        return false;
                     }
                 }
-                Ok(Step::End) => return self.fail(now, token, ErrorKind::WriteZero, io),
-                Err(error) => return self.fail(now, token, error.kind(), io),
+                Ok(Step::End) => {
+                    self.fail(now, token, ErrorKind::WriteZero, io);
+                    return wrote;
+                }
+                Err(error) => {
+                    self.fail(now, token, error.kind(), io);
+                    return wrote;
+                }
             }
         }
         if !stream.finished && self.endpoint.wants_finish(key) {
@@ -124,6 +145,7 @@ impl<E: Endpoint> Driver<E> {
                 self.fail(now, token, error.kind(), io);
             }
         }
+        wrote
     }
 }
 

@@ -60,7 +60,8 @@ impl Session {
     /// The next message for a link, or none if there is nothing to say or no room for it.
     ///
     /// `room` is how many bytes the link would take without queueing them itself; with any, a whole
-    /// batch may come. Frames that keep the session alive come even without room.
+    /// batch may come. Frames that keep the session alive come even without room. What one link takes may
+    /// leave something to another, so all are asked again until none has any.
     pub fn poll_message(&mut self, now: Instant, ordinal: Ordinal, room: usize) -> Option<Message<'_>> {
         self.awake = now;
         let index = self.links.index(ordinal)?;

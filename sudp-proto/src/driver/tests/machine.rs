@@ -54,7 +54,7 @@ impl Machine {
 
     /// Both halves of a session that has a link, at stream [`LINK`] of each.
     pub(super) fn pair(now: Instant) -> (Self, Self) {
-        let limits = Limits::default();
+        let limits = Limits { links: 2, ..Limits::default() };
         let pool = Pool::memory(64 << 20, 128 << 10);
         let setup = |access, seed: u64| Setup {
             limits: limits.clone(),
@@ -88,6 +88,26 @@ impl Machine {
             machine
         };
         (machine(client), machine(server))
+    }
+
+    /// Attaches another link to the session of two machines, at this stream of the first.
+    pub(super) fn join(client: &mut Self, server: &mut Self, now: Instant, key: Key) {
+        let hello = client.session().hello(now).unwrap();
+        let ended = server.session().accept(now, &hello).unwrap();
+        let welcome = Welcome {
+            ordinal: hello.ordinal,
+            session: SessionId([7; 16]),
+            secret: None,
+            cluster: 0,
+            server: 1,
+            boot: 1,
+            owner: Bytes::new(),
+            ticket: Bytes::new(),
+            ended,
+            parameters: server.session().parameters(),
+        };
+        client.session().welcome(now, &welcome).unwrap();
+        client.streams.insert(key, Stream { link: Some(hello.ordinal), ..Stream::default() });
     }
 
     pub(super) fn session(&mut self) -> &mut Session {

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use super::bench::BOTH;
 use super::machine::Stream;
 use super::*;
+use crate::session::Treatment;
 use crate::testing::secs;
 
 const DIAL: Key = Key(9);
@@ -363,4 +364,31 @@ fn a_token_is_one_number_and_back() {
     let token = Token { index: 7, generation: u32::MAX };
     assert_eq!(u64::from(token), 0xffff_ffff_0000_0007);
     assert_eq!(Token::from(u64::from(token)), token);
+}
+
+#[test]
+fn a_copy_that_a_later_stream_leaves_to_an_earlier_one_leaves_in_the_same_turn() {
+    let (mut client, mut server) = Machine::pair(epoch());
+    let treatment = Treatment { copies: 2, ..Treatment::default() };
+    client.session().add_tunnel(TUNNEL, Tunnel { treatment, ..forward(None) }).unwrap();
+    // The first link is known to be slow, so that the second is the better one.
+    let said = client.say(epoch());
+    server.handle_input(epoch() + ms(200), LINK, &mut said.as_slice().into());
+    let said = server.say(epoch() + ms(200));
+    let now = epoch() + ms(400);
+    client.handle_input(now, LINK, &mut said.as_slice().into());
+    Machine::join(&mut client, &mut server, now, Key(2));
+    let mut driver = Driver::new(client);
+    let mut bench = Bench::default();
+    let streams = [LINK, Key(2)].map(|key| driver.adopt(key, BytesMut::new()));
+    for token in streams {
+        bench.stream(token);
+    }
+    driver.turn(now, &mut bench);
+
+    driver.endpoint_mut().session().handle_datagram(now, TUNNEL, at(4_000), b"datagram").unwrap();
+    driver.turn(now, &mut bench);
+
+    let copies = streams.map(|token| bench.stream(token).written.windows(8).filter(|part| part == b"datagram").count());
+    assert_eq!(copies, [1, 1]);
 }
