@@ -133,7 +133,7 @@ impl Session {
             events: _, needs: _, gone: _, lost: _,
         } = self;
         // Fenced before: no link lives and none is being dialled.
-        let Links { live: _, dialling: _, rotation: _, ended, ordinals } = links;
+        let Links { live: _, dialling: _, asked: _, rotation: _, ended, ordinals } = links;
         role.put(out);
         (*start, *phase, *detached).put(out);
         (*id, *secret).put(out);

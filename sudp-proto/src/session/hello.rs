@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::ending::ENDED;
-use super::links::{LANES, Live};
+use super::links::{LANES, Links, Live};
 use super::{Phase, Role, Session};
 use crate::event::{Event, LinkLoss};
 use crate::wire::{
@@ -44,7 +44,7 @@ impl Session {
     ///
     /// None when the session cannot be joined or made now: it is closed, or so many links are open or
     /// ended that a hello cannot list them.
-    pub fn hello(&mut self, _now: Instant) -> Option<Hello> {
+    pub fn hello(&mut self, now: Instant) -> Option<Hello> {
         if self.closed() || self.role == Role::Server {
             return None;
         }
@@ -56,6 +56,9 @@ impl Session {
         self.links.ordinals.burn(ordinal);
         if attach.is_some() {
             self.links.dialling.insert(ordinal);
+            let Links { asked, dialling, .. } = &mut self.links;
+            asked.retain(|asked, _| dialling.contains(asked));
+            asked.insert(ordinal, now);
         }
         let mut hello = Hello {
             ordinal,
@@ -94,7 +97,9 @@ impl Session {
         self.remote = welcome.parameters;
         self.learn(now, &welcome.ended).map_err(AttachError::Contradiction)?;
         self.link_up(now, ordinal);
+        let asked = self.links.asked.remove(&ordinal);
         if let Some(link) = self.links.get_mut(ordinal) {
+            link.trip = asked.map(|at| now.saturating_duration_since(at));
             // The welcome proves that our hello was read; the server waits for proof that we read it.
             link.proven = true;
             let number = link.beat.ping(now);

@@ -26,6 +26,8 @@ impl Session {
         link.heard = now;
         if !link.proven {
             link.proven = true;
+            // It answers our welcome.
+            link.trip = Some(now.saturating_duration_since(link.since));
             self.prove(now, ordinal);
         }
         self.counters.messages_in += 1;
@@ -173,13 +175,17 @@ impl Session {
     }
 
     /// How long something below us held a batch. Links differ in length, so each is measured by its own
-    /// least delay; what comes first on a link may be a repeat, and is measured by all links together.
+    /// least delay. What comes first on a link may have been held as well: it stands for the link only as
+    /// far as that can be longer than the fastest one, which is by a round trip of its own.
     fn lateness(&mut self, now: Instant, ordinal: Ordinal, clock: u32) -> Duration {
+        let least = self.late.least();
         let overall = self.late.handle_clock(now, self.start, clock);
         let Some(link) = self.links.get_mut(ordinal) else { return overall };
-        let known = link.late.is_known();
-        let own = link.late.handle_clock(now, self.start, clock);
-        if known { own } else { overall }
+        let most = least.zip(link.longest()).map(|(least, trip)| {
+            least.wrapping_add(u32::try_from(trip.as_millis()).unwrap_or(u32::MAX / 4).min(u32::MAX / 4))
+        });
+        link.late.begin(now, self.start, clock, most);
+        link.late.handle_clock(now, self.start, clock)
     }
 
     fn take_datagram(&mut self, now: Instant, late: bool, record: Record) {

@@ -1,7 +1,7 @@
 //! The links of a session: who carries what, who is suspect, what is known of those that ended.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::queue::Lane;
 use super::recv::{Lateness, Owed};
@@ -27,6 +27,8 @@ pub(crate) struct Live {
     /// How late what arrives is by the least delay of this link.
     pub(crate) late: Lateness,
     pub(crate) beat: Heartbeat,
+    /// How long a round trip took when it began, if that is known: at least as long as one is.
+    pub(crate) trip: Option<Duration>,
     /// When anything was heard on it.
     pub(crate) heard: Instant,
     /// When something we sent was last proven to have been read.
@@ -65,6 +67,7 @@ impl Live {
             overdue: 0,
             owed: Owed::new(now),
             late: Lateness::default(),
+            trip: None,
             beat: Heartbeat::new(now),
             heard: now,
             progress: now,
@@ -87,6 +90,11 @@ impl Live {
         self.acknowledged() > 0 || self.window.srtt().is_some()
     }
 
+    /// How long it may take one way: no longer than there and back.
+    pub(crate) fn longest(&self) -> Option<Duration> {
+        [self.window.rtt_min(), self.trip].into_iter().flatten().min()
+    }
+
     /// Since when the oldest thing we sent waits for a proof.
     pub(crate) fn outstanding(&self) -> Option<Instant> {
         let batch = self.sent.front().map(|sent| sent.at);
@@ -95,13 +103,13 @@ impl Live {
     }
 
     /// How long a datagram put on it now would take, for comparison with other links.
-    pub(crate) fn cost(&self) -> std::time::Duration {
+    pub(crate) fn cost(&self) -> Duration {
         let path = self.window.srtt().map_or(UNMEASURED, |srtt| srtt / 2);
         let queue = match self.window.bandwidth() {
             Some(rate) if rate > 0 => {
-                std::time::Duration::from_micros((self.window.unacked() as u64).saturating_mul(1_000_000) / rate)
+                Duration::from_micros((self.window.unacked() as u64).saturating_mul(1_000_000) / rate)
             }
-            Some(_) | None => std::time::Duration::ZERO,
+            Some(_) | None => Duration::ZERO,
         };
         path + queue
     }
@@ -137,6 +145,8 @@ pub(crate) struct Links {
     pub(crate) ended: BTreeMap<Ordinal, Ended>,
     /// Dials whose welcome has not come.
     pub(crate) dialling: BTreeSet<Ordinal>,
+    /// When their hellos were written.
+    pub(crate) asked: BTreeMap<Ordinal, Instant>,
     pub(crate) ordinals: Ordinals,
     /// Where the next copy goes, in rotation.
     pub(crate) rotation: usize,
@@ -148,6 +158,7 @@ impl Links {
             live: Vec::new(),
             ended: BTreeMap::new(),
             dialling: BTreeSet::new(),
+            asked: BTreeMap::new(),
             ordinals: Ordinals::default(),
             rotation: 0,
         }
@@ -272,7 +283,7 @@ impl Ordinals {
 /// Live links of a session at the most: eight, and three dials that have not lost yet.
 pub(crate) const LANES: usize = 11;
 /// What a link costs before a round trip was measured: neither best nor worst.
-const UNMEASURED: std::time::Duration = std::time::Duration::from_millis(100);
+const UNMEASURED: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

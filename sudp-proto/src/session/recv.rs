@@ -130,9 +130,17 @@ pub(crate) struct Lateness {
 }
 
 impl Lateness {
-    /// Whether anything is known.
-    pub(crate) fn is_known(&self) -> bool {
-        self.buckets.is_some()
+    /// The least difference of late, if anything is known.
+    pub(crate) fn least(&self) -> Option<u32> {
+        self.buckets.map(|(_, old, new)| if earlier(new, old) { new } else { old })
+    }
+
+    /// Lets the first batch of a path stand for it, but for no more than `most`: what exceeds that was
+    /// held, and those behind it are not to be measured by it.
+    pub(crate) fn begin(&mut self, now: Instant, start: Instant, clock: u32, most: Option<u32>) {
+        let difference = clock_at(start, now).wrapping_sub(clock);
+        let base = most.filter(|most| earlier(*most, difference)).unwrap_or(difference);
+        self.buckets.get_or_insert((now, base, base));
     }
 
     /// How much later than the fastest of late a batch came, whose sender's clock read `clock`.

@@ -7,6 +7,7 @@ use crate::access::{Grant, Own};
 use crate::config::Limits;
 use crate::event::{Event, LinkLoss};
 use crate::session::{Access, InDoubt, Phase, Role, SendError, Treatment, Tunnel, Way};
+use crate::stats::DropReason;
 use crate::testing::{ms, secs};
 use crate::wire::{Address, Class, Code, TunnelId};
 
@@ -229,4 +230,49 @@ fn a_port_that_was_taken_for_long_is_had_ten_seconds_after_it_is_free() {
     pair.run(secs(11));
     let bound = |event: &Event| matches!(event, Event::TunnelBound { outcome: Ok(_), .. });
     assert_eq!(pair.count(bound), 1, "asked {} times", pair.asked);
+}
+
+/// A pair of class realtime that knew a link of 25 ms and has none now.
+fn short_path() -> Pair {
+    let treatment = Treatment { class: Class::Realtime, ..Treatment::default() };
+    let mut pair = Pair::with(treatment, Limits::default());
+    pair.echo = true;
+    let link = pair.connect();
+    pair.send(4_000, b"known");
+    pair.run(secs(1));
+    assert_eq!((pair.served.len(), pair.answered.len()), (1, 1));
+    pair.cut(link);
+    pair
+}
+
+#[test]
+fn the_first_realtime_datagram_of_a_much_longer_link_is_not_taken_for_late() {
+    let mut pair = short_path();
+    pair.latency = ms(400);
+    let hello = pair.client.hello(pair.now).unwrap();
+    pair.run(ms(800));
+    pair.attach(&hello).unwrap();
+    pair.send(4_000, b"first");
+    pair.run(secs(1));
+    assert_eq!((pair.served.len(), pair.answered.len()), (2, 2));
+}
+
+#[test]
+fn what_was_held_on_a_link_that_has_just_begun_is_late_and_so_is_what_stood_behind_it() {
+    let mut pair = short_path();
+    let hello = pair.client.hello(pair.now).unwrap();
+    pair.run(ms(50));
+    pair.attach(&hello).unwrap();
+    pair.run(ms(100));
+    pair.latency = ms(500);
+    pair.send(4_000, b"held");
+    pair.run(ms(50));
+    pair.send(4_000, b"behind it");
+    pair.latency = ms(25);
+    pair.run(secs(1));
+    pair.send(4_000, b"fresh");
+    pair.run(secs(1));
+    let served: Vec<_> = pair.served.iter().map(|(_, payload)| &payload[..]).collect();
+    assert_eq!(served, [&b"known"[..], b"fresh"]);
+    assert_eq!(pair.server.counters().dropped_in[DropReason::Late], 2);
 }
