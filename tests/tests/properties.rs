@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use sudp_tests::fuzz::{session, tunnel};
 use sudp_tests::op::{Kind, Op};
 
@@ -18,11 +17,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 proptest! {
-    // The same worlds each time: new ones are what `simulate` and the fuzzer are for.
     #![proptest_config(ProptestConfig {
         cases: 48,
         failure_persistence: None,
-        rng_seed: RngSeed::Fixed(3),
         ..ProptestConfig::default()
     })]
 
