@@ -1,16 +1,17 @@
 //! One dial: look the host up, race its addresses, upgrade, hear the welcome.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::dial::{DialId, Outcome, PathFailure, Purpose, Race, Refusal, RefusalKind, Start, State};
-use super::{Attached, Client};
+use super::{Attached, Client, DialError, DialFailure};
 use crate::config::client::{Scheme, ServerConfig};
 use crate::driver::{Key, Order};
 use crate::event::LinkLoss;
-use crate::link::{self, ClientUpgrade, Link, LinkEnd};
+use crate::link::{self, ClientUpgrade, Link, LinkEnd, LinkStage, UpgradeError};
 use crate::session::AttachError;
 use crate::wire::{Code, Frame, Hello, Host, Ordinal, Refuse, Welcome, base64, next_frame};
 
@@ -19,16 +20,26 @@ use crate::wire::{Code, Frame, Hello, Host, Ordinal, Refuse, Welcome, base64, ne
 pub(super) struct Attempt {
     start: Start,
     stage: Stage,
+    /// The address that was tried last.
+    to: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
 enum Stage {
     Resolving(Key),
-    /// Streams by the number of their address in the race; those that failed are none.
-    Racing(Race, Vec<Option<Key>>),
+    /// Streams by the number of their address in the race.
+    Racing(Race, Vec<Runner>),
     /// Connected, and nothing more is wanted.
     Probed(Key),
     Upgrading(Key, Box<Hello>),
+}
+
+/// One of the addresses of a race.
+#[derive(Debug)]
+struct Runner {
+    to: SocketAddr,
+    /// Its stream, until that fails.
+    key: Option<Key>,
 }
 
 impl Attempt {
@@ -42,7 +53,7 @@ impl Attempt {
     fn keys(&self) -> Vec<Key> {
         match &self.stage {
             Stage::Resolving(_) => Vec::new(),
-            Stage::Racing(_, keys) => keys.iter().copied().flatten().collect(),
+            Stage::Racing(_, runners) => runners.iter().filter_map(|runner| runner.key).collect(),
             Stage::Probed(key) | Stage::Upgrading(key, _) => vec![*key],
         }
     }
@@ -53,7 +64,7 @@ impl Client {
         let Some(server) = self.config.servers.get(start.server) else { return };
         let address = self.proxy.as_ref().map_or(&server.address, |(address, _)| address).clone();
         let key = self.carrier.draw();
-        self.attempts.insert(start.dial, Attempt { start, stage: Stage::Resolving(key) });
+        self.attempts.insert(start.dial, Attempt { start, stage: Stage::Resolving(key), to: None });
         match address.host {
             Host::Ip(ip) => self.resolved(now, key, &[SocketAddr::new(ip, address.port)]),
             Host::Name(host) => self.carrier.order(Order::Resolve { key, host, port: address.port }),
@@ -64,7 +75,7 @@ impl Client {
         let waits = |attempt: &Attempt| matches!(attempt.stage, Stage::Resolving(waiting) if waiting == key);
         let Some((&dial, attempt)) = self.attempts.iter_mut().find(|(_, attempt)| waits(attempt)) else { return };
         if answers.is_empty() {
-            return self.end_attempt(now, dial, Outcome::PathFailed(PathFailure::Unresolved));
+            return self.fail(now, dial, Outcome::PathFailed(PathFailure::Unresolved), DialError::Unresolved);
         }
         attempt.stage = Stage::Racing(Race::new(now, answers, CONNECT), Vec::new());
         self.race(now, dial);
@@ -72,25 +83,29 @@ impl Client {
 
     /// Begins whatever connections of a race are due.
     pub(super) fn race(&mut self, now: Instant, dial: DialId) {
-        let Some(Attempt { stage: Stage::Racing(race, keys), .. }) = self.attempts.get_mut(&dial) else { return };
+        let Some(Attempt { stage: Stage::Racing(race, runners), to: last, .. }) = self.attempts.get_mut(&dial) else {
+            return;
+        };
         while let Some(to) = race.poll_attempt(now) {
             let key = self.carrier.draw();
-            keys.push(Some(key));
+            runners.push(Runner { to, key: Some(key) });
+            *last = Some(to);
             self.carrier.order(Order::Dial { key, to });
         }
         if let State::Lost(why) = race.state() {
-            self.end_attempt(now, dial, Outcome::PathFailed(why));
+            self.fail(now, dial, Outcome::PathFailed(why), DialError::Connect(io::ErrorKind::TimedOut));
         }
     }
 
     pub(super) fn connected(&mut self, now: Instant, key: Key) {
         let Some((dial, number)) = self.racing(key) else { return self.carrier.order(Order::Close(key)) };
         let Some(attempt) = self.attempts.get_mut(&dial) else { return };
-        let Stage::Racing(race, keys) = &mut attempt.stage else { return };
+        let Stage::Racing(race, runners) = &mut attempt.stage else { return };
         if !race.handle_connected(number) {
             return self.carrier.order(Order::Close(key));
         }
-        let others: Vec<Key> = keys.iter().copied().flatten().filter(|other| *other != key).collect();
+        let others: Vec<Key> = runners.iter().filter_map(|runner| runner.key).filter(|other| *other != key).collect();
+        attempt.to = Some(runners[number].to);
         let start = attempt.start;
         attempt.stage = Stage::Probed(key);
         for other in others {
@@ -103,14 +118,18 @@ impl Client {
         }
     }
 
-    pub(super) fn dial_failed(&mut self, now: Instant, key: Key, why: PathFailure) {
+    pub(super) fn dial_failed(&mut self, now: Instant, key: Key, why: io::ErrorKind) {
         let Some((dial, number)) = self.racing(key) else {
             // A probe's stream broke: it has shown what it was for.
             return self.forget_stream(key);
         };
-        if let Some(Attempt { stage: Stage::Racing(race, keys), .. }) = self.attempts.get_mut(&dial) {
-            race.handle_failed(number, why);
-            keys[number] = None;
+        if let Some(Attempt { stage: Stage::Racing(race, runners), to, .. }) = self.attempts.get_mut(&dial) {
+            race.handle_failed(number, failure(why));
+            runners[number].key = None;
+            *to = Some(runners[number].to);
+            if let State::Lost(how) = race.state() {
+                return self.fail(now, dial, Outcome::PathFailed(how), DialError::Connect(why));
+            }
         }
         self.race(now, dial);
     }
@@ -127,9 +146,12 @@ impl Client {
             self.carrier.session.detach(now, hello.ordinal, LinkLoss::GivenUp);
             return self.end_attempt(now, start.dial, Outcome::Abandoned);
         }
-        let Some(request) = self.request(&server, &hello) else {
-            self.carrier.session.detach(now, hello.ordinal, LinkLoss::GivenUp);
-            return self.end_attempt(now, start.dial, Outcome::Refused(PERMANENT));
+        let request = match self.request(&server, &hello) {
+            Ok(request) => request,
+            Err(error) => {
+                self.carrier.session.detach(now, hello.ordinal, LinkLoss::GivenUp);
+                return self.fail(now, start.dial, Outcome::Refused(PERMANENT), DialError::Request(error));
+            }
         };
         let link = Link::client(now, request, self.link_limits, self.rng.fork());
         self.carrier.put(key, link, None);
@@ -138,7 +160,7 @@ impl Client {
         }
     }
 
-    fn request(&self, server: &ServerConfig, hello: &Hello) -> Option<ClientUpgrade> {
+    fn request(&self, server: &ServerConfig, hello: &Hello) -> Result<ClientUpgrade, UpgradeError> {
         let scheme = match server.scheme {
             Scheme::Ws => link::Scheme::Ws,
             Scheme::Wss => link::Scheme::Wss,
@@ -147,18 +169,18 @@ impl Client {
             Host::Ip(ip) => ip.to_string(),
             Host::Name(name) => name.to_string(),
         };
-        let mut request = ClientUpgrade::new(scheme, &host, server.address.port, &server.path).ok()?;
-        request = request.with_hello(&hello.to_header()).ok()?;
+        let mut request = ClientUpgrade::new(scheme, &host, server.address.port, &server.path)?;
+        request = request.with_hello(&hello.to_header())?;
         for (name, value) in &self.headers {
-            request = request.with_header(name, value).ok()?;
+            request = request.with_header(name, value)?;
         }
         if !self.owner.is_empty() {
-            request = request.with_owner(&base64::encode(&self.owner)).ok()?;
+            request = request.with_owner(&base64::encode(&self.owner))?;
         }
         if let Some((_, proxy)) = &self.proxy {
             request = request.with_proxy(proxy.clone());
         }
-        Some(request)
+        Ok(request)
     }
 
     /// The first message on a link: the welcome, or why there is none.
@@ -173,26 +195,26 @@ impl Client {
             }
             Ok(Some(Frame::Hello(asked))) if asked.is_empty() => self.send_hello(now, dial, key),
             Ok(Some(Frame::Refuse(refuse))) => self.refused(now, dial, key, refuse),
-            Ok(_) | Err(_) => self.unwelcome(now, dial, key, Code::Malformed, Outcome::Refused(TRANSIENT)),
+            Ok(_) | Err(_) => self.unwelcome(now, dial, key, Code::Malformed),
         }
     }
 
     /// Takes a welcome; names the link that lives by it.
     fn welcomed(&mut self, now: Instant, dial: DialId, key: Key, raw: &Bytes) -> Option<Ordinal> {
-        let Attempt { start, stage: Stage::Upgrading(_, hello) } = self.attempts.get(&dial)? else { return None };
+        let Attempt { start, stage: Stage::Upgrading(_, hello), .. } = self.attempts.get(&dial)? else { return None };
         let (server, ordinal) = (start.server, hello.ordinal);
         let Some(welcome) = Welcome::parse(raw).ok().filter(|welcome| welcome.ordinal == ordinal) else {
-            self.unwelcome(now, dial, key, Code::Malformed, Outcome::Refused(TRANSIENT));
+            self.unwelcome(now, dial, key, Code::Malformed);
             return None;
         };
         match self.carrier.session.welcome(now, &welcome) {
             Ok(()) => {}
             Err(AttachError::Contradiction(code)) => {
-                self.unwelcome(now, dial, key, code, Outcome::Refused(TRANSIENT));
+                self.unwelcome(now, dial, key, code);
                 return None;
             }
             Err(AttachError::OtherSession | AttachError::Fenced(_) | AttachError::Closed) => {
-                self.unwelcome(now, dial, key, Code::Done, Outcome::Abandoned);
+                self.decline(now, dial, key, Code::Done, Outcome::Abandoned);
                 return None;
             }
         }
@@ -209,7 +231,12 @@ impl Client {
 
     /// A welcome cannot be taken. A session that was made for it is of no use; one that exists has only
     /// this link less, for who knows whose fault it is.
-    fn unwelcome(&mut self, now: Instant, dial: DialId, key: Key, code: Code, outcome: Outcome) {
+    fn unwelcome(&mut self, now: Instant, dial: DialId, key: Key, code: Code) {
+        self.note(dial, DialError::Welcome);
+        self.decline(now, dial, key, code, Outcome::Refused(TRANSIENT));
+    }
+
+    fn decline(&mut self, now: Instant, dial: DialId, key: Key, code: Code, outcome: Outcome) {
         let joins = self.attempts.get(&dial).is_some_and(|attempt| attempt.start.purpose == Purpose::Join);
         self.take_attempt(now, dial);
         if joins && self.carrier.session.id().is_some() {
@@ -228,14 +255,16 @@ impl Client {
         let mut frame = Vec::new();
         Frame::Hello(raw.into()).emit(&mut frame);
         if !self.carrier.send(key, &frame) {
-            self.end_attempt(now, dial, Outcome::PathFailed(PathFailure::Broken));
+            let why = DialError::Broken(io::ErrorKind::BrokenPipe);
+            self.fail(now, dial, Outcome::PathFailed(PathFailure::Broken), why);
         }
     }
 
     fn refused(&mut self, now: Instant, dial: DialId, key: Key, refuse: Refuse) {
         self.carrier.abort(key);
         let outcome = self.judge_code(dial, Some(refuse.code), None, refuse.retry_after);
-        self.end_attempt(now, dial, outcome.unwrap_or(Outcome::Refused(TRANSIENT)));
+        let why = DialError::Refused { code: refuse.code, retry_after: refuse.retry_after };
+        self.fail(now, dial, outcome.unwrap_or(Outcome::Refused(TRANSIENT)), why);
         self.forbidden(now, Some(refuse.code));
     }
 
@@ -264,8 +293,15 @@ impl Client {
                 Outcome::PathFailed(PathFailure::Broken)
             }
         };
-        self.end_attempt(now, dial, outcome);
+        self.fail(now, dial, outcome, end.into());
         self.forbidden(now, code);
+    }
+
+    /// A stream broke before it carried the session.
+    pub(super) fn upgrade_broken(&mut self, now: Instant, key: Key, why: io::ErrorKind) {
+        if let Some(dial) = self.upgrading(key) {
+            self.fail(now, dial, Outcome::PathFailed(PathFailure::Broken), DialError::Broken(why));
+        }
     }
 
     /// What a SUDP server's own code says about a dial; none if it says no more than the status.
@@ -306,6 +342,18 @@ impl Client {
         }
     }
 
+    /// Ends a dial that took too long.
+    pub(super) fn late(&mut self, now: Instant, dial: DialId) {
+        let why = match self.attempts.get(&dial).map(|attempt| &attempt.stage) {
+            Some(Stage::Resolving(_)) => DialError::Unresolved,
+            Some(Stage::Racing(..)) => DialError::Connect(io::ErrorKind::TimedOut),
+            Some(Stage::Upgrading(..)) => DialError::Late(LinkStage::Answer),
+            Some(Stage::Probed(_)) | None => return self.give_up(now, dial),
+        };
+        self.note(dial, why);
+        self.give_up(now, dial);
+    }
+
     /// Ends a dial that is not needed any more.
     pub(super) fn give_up(&mut self, now: Instant, dial: DialId) {
         match self.attempts.get(&dial) {
@@ -316,6 +364,21 @@ impl Client {
             }
             Some(_) | None => self.drop_attempt(now, dial),
         }
+    }
+
+    /// Ends a dial that came to nothing, and says why.
+    fn fail(&mut self, now: Instant, dial: DialId, outcome: Outcome, why: DialError) {
+        self.note(dial, why);
+        self.end_attempt(now, dial, outcome);
+    }
+
+    /// Keeps why a dial came to nothing, for whoever asks.
+    fn note(&mut self, dial: DialId, why: DialError) {
+        let Some(Attempt { start, to, .. }) = self.attempts.get(&dial) else { return };
+        let Some(server) = self.config.servers.get(start.server) else { return };
+        let proxy = self.proxy.as_ref().map(|(address, _)| address.clone());
+        let address = server.address.clone();
+        self.failures.push(DialFailure { server: start.server, address, proxy, to: *to, why });
     }
 
     /// Ends a dial and says what came of it.
@@ -351,8 +414,8 @@ impl Client {
 
     fn racing(&self, key: Key) -> Option<(DialId, usize)> {
         self.attempts.iter().find_map(|(dial, attempt)| match &attempt.stage {
-            Stage::Racing(_, keys) => {
-                keys.iter().position(|candidate| *candidate == Some(key)).map(|number| (*dial, number))
+            Stage::Racing(_, runners) => {
+                runners.iter().position(|runner| runner.key == Some(key)).map(|number| (*dial, number))
             }
             Stage::Resolving(_) | Stage::Probed(_) | Stage::Upgrading(..) => None,
         })
@@ -361,6 +424,19 @@ impl Client {
     fn upgrading(&self, key: Key) -> Option<DialId> {
         let is = |attempt: &Attempt| matches!(attempt.stage, Stage::Upgrading(upgrading, _) if upgrading == key);
         self.attempts.iter().find(|(_, attempt)| is(attempt)).map(|(dial, _)| *dial)
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours, and there are many")]
+fn failure(why: io::ErrorKind) -> PathFailure {
+    match why {
+        io::ErrorKind::ConnectionRefused => PathFailure::Refused,
+        io::ErrorKind::TimedOut => PathFailure::TimedOut,
+        io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::AddrNotAvailable
+        | io::ErrorKind::NetworkDown => PathFailure::Unreachable,
+        _ => PathFailure::Broken,
     }
 }
 

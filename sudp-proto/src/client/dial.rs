@@ -309,7 +309,9 @@ impl Dialer {
         if dial.purpose == Purpose::Probe {
             self.owner.handle_probe_failed();
         }
-        self.give_up(id);
+        if self.open.remove(&id).is_some() {
+            self.actions.push_back(Action::Late(id));
+        }
     }
 }
 

@@ -49,6 +49,7 @@ pub mod dial;
 pub mod servers;
 
 mod attempt;
+mod failure;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -69,8 +70,11 @@ use crate::rng::{Rng, Seed};
 use crate::session::{Deadline, Gone, Identity, Role, Session, Setup, Tunnel, TunnelError};
 use crate::wire::{Address, Code, Ordinal, TunnelId};
 
+pub use failure::{DialError, DialFailure};
+
 use attempt::Attempt;
-use dial::{Action, DialId, DialPolicy, Dialer, Lost, Outcome, PathFailure, Want};
+use dial::{Action, DialId, DialPolicy, Dialer, Lost, Outcome, Want};
+use failure::Failures;
 use upkeep::Upkeep;
 
 /// What a client is made with.
@@ -121,6 +125,7 @@ pub struct Client {
     /// What the owner wants to see repeated.
     owner: Bytes,
     upkeep: Upkeep,
+    failures: Failures,
 }
 
 /// A link, and the dial it was.
@@ -161,6 +166,7 @@ impl Client {
             server: None,
             owner: Bytes::new(),
             upkeep,
+            failures: Failures::default(),
         }
     }
 
@@ -192,6 +198,15 @@ impl Client {
         self.server
     }
 
+    /// Why a dial came to nothing, the oldest first. Of those that are not asked for, the newest 64 are kept.
+    ///
+    /// A link that was attached and has ended is no dial any more: [`Event::LinkEnded`] tells of it.
+    ///
+    /// [`Event::LinkEnded`]: crate::event::Event::LinkEnded
+    pub fn poll_failure(&mut self) -> Option<DialFailure> {
+        self.failures.pop()
+    }
+
     /// The network changed, or the process slept: what waited for a better time is tried now.
     pub fn handle_wake(&mut self, now: Instant) {
         self.carrier.session.handle_pause(now);
@@ -213,6 +228,7 @@ impl Client {
         while let Some(action) = self.dialer.poll(now) {
             match action {
                 Action::GiveUp(dial) => self.give_up(now, dial),
+                Action::Late(dial) => self.late(now, dial),
                 Action::Lose(lost) => self.lose(now, lost),
                 Action::Start(start) => self.start(now, start),
             }
@@ -361,9 +377,9 @@ impl Endpoint for Client {
 
     fn handle_failed(&mut self, now: Instant, key: Key, why: io::ErrorKind) {
         if !self.carrier.holds(key) {
-            self.dial_failed(now, key, failure(why));
-        } else if let Some(said) = self.carrier.handle_broken(now, key) {
-            self.handle_said(now, key, said);
+            self.dial_failed(now, key, why);
+        } else if self.carrier.handle_broken(now, key).is_some() {
+            self.upgrade_broken(now, key, why);
         }
         self.settle(now);
     }
@@ -435,19 +451,6 @@ impl Endpoint for Client {
             self.carrier.abort(key);
         }
         self.settle(now);
-    }
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours, and there are many")]
-fn failure(why: io::ErrorKind) -> PathFailure {
-    match why {
-        io::ErrorKind::ConnectionRefused => PathFailure::Refused,
-        io::ErrorKind::TimedOut => PathFailure::TimedOut,
-        io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::AddrNotAvailable
-        | io::ErrorKind::NetworkDown => PathFailure::Unreachable,
-        _ => PathFailure::Broken,
     }
 }
 

@@ -26,8 +26,10 @@ pub enum Want {
 /// What the machine is to do next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// Close this dial: it is late, or no longer needed. It is over, whatever still comes of it.
+    /// Close this dial: it is no longer needed. It is over, whatever still comes of it.
     GiveUp(DialId),
+    /// Close this dial: it took too long. It is over, whatever still comes of it.
+    Late(DialId),
     /// End the session and ask for a new one; nothing is wanted until then.
     Lose(Lost),
     /// Begin a dial.

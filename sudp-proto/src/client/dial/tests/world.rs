@@ -149,7 +149,7 @@ impl World {
             };
             self.most_open = self.most_open.max(self.dialer.open.len());
             match action {
-                Action::GiveUp(dial) => {
+                Action::GiveUp(dial) | Action::Late(dial) => {
                     self.given_up += 1;
                     self.due.retain(|_, (of, _)| *of != dial);
                 }
