@@ -223,7 +223,7 @@ impl Carrier {
         {
             link.set_frame_limit(self.session.frame_limit());
             loop {
-                let room = OUTPUT.saturating_sub(link.output().len());
+                let room = OUTPUT.saturating_sub(link.unwritten());
                 let Some(message) = self.session.poll_message(now, ordinal, room) else { break };
                 if link.send(&[message.head, message.body]).is_err() {
                     break;
@@ -238,7 +238,7 @@ impl Carrier {
         }
         self.part(now);
         self.session.set_link_memory(self.streams.values().map(|stream| stream.link.held()).sum());
-        self.streams.get(&key).map_or(&[], |stream| stream.link.output())
+        self.streams.get_mut(&key).map_or(&[], |stream| stream.link.output())
     }
 
     pub(crate) fn advance(&mut self, key: Key, written: usize) {

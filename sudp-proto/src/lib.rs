@@ -55,14 +55,15 @@
 //!
 //! let mut client = Client::new(now, ClientSetup {
 //!     config: ClientConfig::new(vec![ServerConfig::new(Scheme::Ws, Address::from(at))]),
-//!     limits: limits.clone(), started: 1, headers: Vec::new(), proxy: None, pool: pool.clone(), seed: Seed::from(1),
+//!     limits: limits.clone(), started: 1, headers: Vec::new(), proxy: None, tls: None, pool: pool.clone(),
+//!     seed: Seed::from(1),
 //! });
 //! let way = Way::Forward { listen: None, to: Some(Address::from(destination)) };
 //! client.add_tunnel(TunnelId(1), Tunnel { way, treatment: Treatment::default(), in_doubt: InDoubt::Drop })?;
 //! client.session_mut().handle_datagram(now, TunnelId(1), application, b"is anybody there?")?;
 //!
 //! let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::default() };
-//! let setup = IncomingSetup { expect, limits: limits.clone(), server: 7, seed: Seed::from(2) };
+//! let setup = IncomingSetup { expect, tls: None, limits: limits.clone(), server: 7, seed: Seed::from(2) };
 //! let mut incoming = Incoming::new(now, setup);
 //! let mut registry = Registry::new(limits.clone(), &Seed::from(3));
 //!

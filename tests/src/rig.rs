@@ -199,7 +199,8 @@ fn client(now: Instant, seed: u64, pool: &Pool) -> Client {
 fn accept(now: Instant, seed: u64, pool: &Pool, client: &mut Half<Client>) -> Half<Server> {
     let limits = Limits::default();
     let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::default() };
-    let setup = IncomingSetup { expect, limits: limits.clone(), server: 1, seed: Seed::from(seed ^ 1 << 32) };
+    let setup =
+        IncomingSetup { expect, tls: None, limits: limits.clone(), server: 1, seed: Seed::from(seed ^ 1 << 32) };
     let mut incoming = Incoming::new(now, setup);
     let mut wire = Vec::new();
     client.say(now, &mut wire);

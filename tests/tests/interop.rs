@@ -177,7 +177,8 @@ fn as_client(confirm: bool) -> Duo {
 /// Lets their server read our request.
 fn served(ours: &mut Link, callback: impl Callback) -> Result<WebSocket<Pipe>, Error> {
     let stream = Pipe { received: BytesMut::from(ours.output()), ..Pipe::default() };
-    ours.advance_output(ours.output().len());
+    let written = ours.output().len();
+    ours.advance_output(written);
     match ServerHandshake::start(stream, callback, None).handshake() {
         Ok(socket) => Ok(socket),
         Err(HandshakeError::Failure(error)) => Err(error),
@@ -212,7 +213,8 @@ fn as_server() -> Duo {
     let mut ours = asked(&mut theirs);
     ours.accept(epoch()).unwrap();
     theirs.get_mut().get_mut().received.extend_from_slice(ours.output());
-    ours.advance_output(ours.output().len());
+    let written = ours.output().len();
+    ours.advance_output(written);
     match theirs.handshake() {
         Ok((socket, _)) => Duo::new(ours, socket),
         Err(error) => panic!("{error}"),

@@ -62,9 +62,13 @@ impl Attempt {
 impl Client {
     pub(super) fn start(&mut self, now: Instant, start: Start) {
         let Some(server) = self.config.servers.get(start.server) else { return };
+        let unprotected = server.scheme == Scheme::Wss && self.tls.is_none();
         let address = self.proxy.as_ref().map_or(&server.address, |(address, _)| address).clone();
         let key = self.carrier.draw();
         self.attempts.insert(start.dial, Attempt { start, stage: Stage::Resolving(key), to: None });
+        if unprotected {
+            return self.fail(now, start.dial, Outcome::Refused(PERMANENT), DialError::TlsMissing);
+        }
         match address.host {
             Host::Ip(ip) => self.resolved(now, key, &[SocketAddr::new(ip, address.port)]),
             Host::Name(host) => self.carrier.order(Order::Resolve { key, host, port: address.port }),
@@ -177,6 +181,7 @@ impl Client {
         if !self.owner.is_empty() {
             request = request.with_owner(&base64::encode(&self.owner))?;
         }
+        request = request.with_tls(self.tls.clone().filter(|_| server.scheme == Scheme::Wss));
         if let Some((_, proxy)) = &self.proxy {
             request = request.with_proxy(proxy.clone());
         }
@@ -287,9 +292,10 @@ impl Client {
                     Outcome::Refused(Refusal::from_status(refusal.status, refusal.retry_after, None))
                 })
             }
+            LinkEnd::Tls(end) if end.is_permanent() => Outcome::Refused(PERMANENT),
             LinkEnd::Answer(_) | LinkEnd::Violation(_) | LinkEnd::Closed { .. } => Outcome::Refused(TRANSIENT),
             LinkEnd::Timeout(_) => Outcome::PathFailed(PathFailure::TimedOut),
-            LinkEnd::Proxy(_) | LinkEnd::Truncated | LinkEnd::Aborted | LinkEnd::Request { .. } => {
+            LinkEnd::Proxy(_) | LinkEnd::Tls(_) | LinkEnd::Truncated | LinkEnd::Aborted | LinkEnd::Request { .. } => {
                 Outcome::PathFailed(PathFailure::Broken)
             }
         };

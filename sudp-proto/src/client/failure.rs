@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::link::{AnswerFault, FrameFault, LinkEnd, LinkStage, ProxyEnd, RefusalKind, UpgradeError};
+use crate::link::{AnswerFault, FrameFault, LinkEnd, LinkStage, ProxyEnd, RefusalKind, TlsEnd, UpgradeError};
 use crate::wire::{Address, Code, Host};
 
 /// A dial that came to nothing; the client dials again by itself.
@@ -94,6 +94,12 @@ pub enum DialError {
     /// The server chose a subprotocol that was not offered.
     #[error("the server speaks another subprotocol than {}; check the path", crate::link::SUBPROTOCOL)]
     Subprotocol,
+    /// TLS with the server did not come about, or broke.
+    #[error("{0}")]
+    Tls(TlsEnd),
+    /// A server of `wss` was configured for a client without TLS. It is not dialled.
+    #[error("the server is to be reached by TLS, and none is configured: nothing is sent in clear instead")]
+    TlsMissing,
     /// The name has no address, or no name server answers.
     #[error("the name does not resolve to an address; check its spelling, and that the name server answers")]
     Unresolved,
@@ -110,7 +116,8 @@ impl DialError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Http { kind, .. } => !matches!(kind, RefusalKind::Transient),
-            Self::Proxy(ProxyEnd::Credentials) | Self::Request(_) | Self::Subprotocol => true,
+            Self::Proxy(ProxyEnd::Credentials) | Self::Request(_) | Self::Subprotocol | Self::TlsMissing => true,
+            Self::Tls(end) => end.is_permanent(),
             Self::Refused { code, .. } => {
                 matches!(code, Code::Denied | Code::Version | Code::Malformed | Code::Limit | Code::Stale)
             }
@@ -142,6 +149,7 @@ impl From<&LinkEnd> for DialError {
                     Self::Http { status, kind, retry_after: refusal.retry_after }
                 }
             },
+            LinkEnd::Tls(end) => Self::Tls(end.clone()),
             LinkEnd::Timeout(stage) => Self::Late(*stage),
             LinkEnd::Truncated => Self::Broken(io::ErrorKind::UnexpectedEof),
             LinkEnd::Violation(fault) => Self::Violation(*fault),

@@ -28,6 +28,7 @@
 //!     started: 1_700_000_000,
 //!     headers: vec![("Authorization".into(), "Bearer abc".into())],
 //!     proxy: None,
+//!     tls: None,
 //!     pool: Pool::memory(64 << 20, 128 << 10),
 //!     seed: Seed::from(1),
 //! });
@@ -61,11 +62,11 @@ use bytes::{Bytes, BytesMut};
 
 use crate::access::Pool;
 use crate::carrier::{Carrier, Said};
-use crate::config::Limits;
-use crate::config::client::ClientConfig;
+use crate::config::client::{ClientConfig, ClientConfigError, Scheme, ServerConfig};
+use crate::config::{ConfigError, Limits};
 use crate::driver::{Endpoint, Key, Order, sealed};
 use crate::event::LinkLoss;
-use crate::link::{LinkLimits, Proxy};
+use crate::link::{ClientTls, LinkDeadlines, LinkLimits, Proxy};
 use crate::rng::{Rng, Seed};
 use crate::session::{Deadline, Gone, Identity, Role, Session, Setup, Tunnel, TunnelError};
 use crate::wire::{Address, Code, Ordinal, TunnelId};
@@ -90,6 +91,8 @@ pub struct ClientSetup {
     pub headers: Vec<(String, String)>,
     /// The proxy that all dials go through.
     pub proxy: Option<(Address, Proxy)>,
+    /// How it speaks TLS with servers of `wss`; without it these are not dialled.
+    pub tls: Option<ClientTls>,
     /// Where its memory comes from.
     pub pool: Pool,
     /// Where its randomness comes from.
@@ -97,12 +100,38 @@ pub struct ClientSetup {
 }
 
 impl ClientSetup {
-    /// The usual caps, no headers and no proxy. A client with a name must also say when it
+    /// The usual caps, no headers, no proxy and no TLS. A client with a name must also say when it
     /// [started](Self::started).
     pub fn new(config: ClientConfig, pool: Pool, seed: Seed) -> Self {
         let limits = Limits::default();
-        Self { config, limits, started: 0, headers: Vec::new(), proxy: None, pool, seed }
+        Self { config, limits, started: 0, headers: Vec::new(), proxy: None, tls: None, pool, seed }
     }
+
+    /// Checks that everything has a value that it may have, and that all of it goes together.
+    pub fn validate(&self) -> Result<(), SetupError> {
+        self.config.validate()?;
+        self.limits.validate()?;
+        let unprotected = |server: &ServerConfig| server.scheme == Scheme::Wss && self.tls.is_none();
+        match self.config.servers.iter().position(unprotected) {
+            Some(server) => Err(SetupError::TlsMissing(server)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a [`ClientSetup`] cannot be used. The configuration is at fault, nothing was started.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// What it is told of its servers.
+    #[error("{0}")]
+    Config(#[from] ClientConfigError),
+    /// A cap.
+    #[error("{0}")]
+    Limits(#[from] ConfigError),
+    /// A server of `wss`, and no TLS to reach it with.
+    #[error("server {0} is to be reached by TLS (wss), and none is configured: nothing is sent in clear instead")]
+    TlsMissing(usize),
 }
 
 /// A client: one session, its links, and the dials for more of them.
@@ -113,6 +142,7 @@ pub struct Client {
     config: ClientConfig,
     headers: Vec<(String, String)>,
     proxy: Option<(Address, Proxy)>,
+    tls: Option<ClientTls>,
     link_limits: LinkLimits,
     rng: Rng,
     attempts: BTreeMap<DialId, Attempt>,
@@ -138,7 +168,7 @@ struct Attached {
 impl Client {
     /// A client that dials as soon as it is driven.
     pub fn new(now: Instant, setup: ClientSetup) -> Self {
-        let ClientSetup { config, mut limits, started, headers, proxy, pool, seed } = setup;
+        let ClientSetup { config, mut limits, started, headers, proxy, tls, pool, seed } = setup;
         let mut rng = Rng::new(&seed);
         limits.links = config.links;
         let link_limits = LinkLimits {
@@ -146,6 +176,7 @@ impl Client {
             small_fragments: limits.small_fragments,
             head: limits.head,
             headers: limits.head_lines,
+            deadlines: LinkDeadlines { tls: limits.tls_deadline, ..LinkDeadlines::default() },
             ..LinkLimits::default()
         };
         let identity = Identity { client: config.name.clone(), incarnation: (started, 0) };
@@ -158,6 +189,7 @@ impl Client {
             config,
             headers,
             proxy,
+            tls,
             link_limits,
             rng,
             attempts: BTreeMap::new(),

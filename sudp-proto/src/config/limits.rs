@@ -124,6 +124,8 @@ limits! {
 
     // How a link begins.
 
+    /// Time for the handshake of TLS. Default 10 s.
+    tls_deadline: Duration = secs(10), in millis(500)..=secs(60);
     /// Request and answer heads. Default 16 KiB.
     head: usize = 16 * KIB, in 2 * KIB..=64 * KIB;
     /// Header lines in a head. Default 64.

@@ -43,6 +43,11 @@ impl Answer {
         answer
     }
 
+    /// 400, to a request in clear where TLS is spoken.
+    pub(super) fn lost() -> Self {
+        Self::plain(400).with_body(b"TLS is spoken on this port: use https or wss\n".to_vec())
+    }
+
     /// Adds a header.
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, UpgradeError> {
         let own = ["Connection", "Content-Length", "Retry-After", CODE, SERVER, "Transfer-Encoding"];

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::http::HeadFault;
 use super::proxy::ProxyEnd;
+use super::tls_end::TlsEnd;
 
 /// Why a link ended. The session survives all of these.
 ///
@@ -42,6 +43,9 @@ pub enum LinkEnd {
     /// A stage took too long.
     #[error("{0} took too long")]
     Timeout(LinkStage),
+    /// TLS did not come about, or broke.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsEnd),
     /// The stream ended before the closing handshake.
     #[error("stream ended without a close frame")]
     Truncated,
@@ -56,6 +60,9 @@ pub enum LinkStage {
     /// Waiting for an upstream proxy.
     #[error("proxy")]
     Proxy,
+    /// The handshake of TLS.
+    #[error("tls handshake")]
+    Tls,
     /// A server waits for the request.
     #[error("request head")]
     Head,

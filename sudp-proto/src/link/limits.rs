@@ -26,6 +26,8 @@ pub struct LinkLimits {
 pub struct LinkDeadlines {
     /// Until an upstream proxy has let us through. Default: 10 s.
     pub proxy: Duration,
+    /// Until the handshake of TLS is over. Default: 10 s.
+    pub tls: Duration,
     /// Until a server has read the head of a request. Default: 5 s. While its caller decides, none runs.
     pub head: Duration,
     /// Until a client has read the answer to its request. Default: 10 s.
@@ -54,6 +56,7 @@ impl Default for LinkDeadlines {
     fn default() -> Self {
         Self {
             proxy: Duration::from_secs(10),
+            tls: Duration::from_secs(10),
             head: Duration::from_secs(5),
             answer: Duration::from_secs(10),
             message: Duration::from_secs(90),

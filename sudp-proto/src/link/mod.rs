@@ -1,7 +1,7 @@
 //! One WebSocket connection, as a machine on bytes.
 //!
-//! A link goes through stages: words with an upstream proxy, the upgrade, frames, the closing
-//! handshake. Bytes that arrived go in with [`Link::handle_input`], what happened comes out of
+//! A link goes through stages: words with an upstream proxy, the handshake of TLS, the upgrade, frames,
+//! the closing handshake. Bytes that arrived go in with [`Link::handle_input`], what happened comes out of
 //! [`Link::poll_event`], and what should be written lies in [`Link::output`]. A link knows nothing of
 //! sessions; [`LinkEvent::Ended`] is the last thing it says.
 
@@ -14,6 +14,11 @@ mod limits;
 mod mask;
 mod open;
 mod proxy;
+mod secure;
+mod stage;
+#[cfg_attr(not(feature = "tls"), path = "clear.rs")]
+mod tls;
+mod tls_end;
 mod upgrade;
 mod utf8;
 
@@ -28,15 +33,18 @@ pub use end::{AnswerFault, FrameFault, LinkEnd, LinkStage, Refusal, RefusalKind,
 pub use http::HeadFault;
 pub use limits::{LinkDeadlines, LinkLimits};
 pub use proxy::{Proxy, ProxyEnd, ProxyKind};
+pub use tls::{ClientTls, ServerTls};
+pub use tls_end::{CertificateFault, TlsEnd};
 pub use upgrade::{
     ClientUpgrade, RequestHead, SUBPROTOCOL, Scheme, ServerExpect, Subprotocol, UpgradeError, UpgradeRequest,
 };
 
 use crate::rng::{Rng, Seed};
-use control::Close;
 use http::Scan;
 use open::Open;
 use proxy::Dialogue;
+use stage::{Asked, Heard, Next, Rest, Role, Stage};
+use tls::Tls;
 use upgrade::{Question, Verdict};
 
 /// What happened on a link.
@@ -77,7 +85,10 @@ pub struct Link {
     rng: Rng,
     stage: Stage,
     deadline: Option<(Instant, LinkStage)>,
+    /// What is to be written; under TLS, what is still to be sealed.
     output: BytesMut,
+    /// What lies between the stages and the stream.
+    tls: Option<Box<Tls>>,
     frame_limit: Option<usize>,
     heard: VecDeque<Heard>,
 }
@@ -88,7 +99,7 @@ impl Link {
         let stage = Stage::Ended(Rest::Done);
         let mut link = Self::new(Role::Client, limits, &seed, stage);
         match upgrade.proxy.take() {
-            None => link.ask(now, &upgrade),
+            None => link.reach(now, upgrade),
             Some(proxy) => {
                 let dialogue = Dialogue::new(proxy, upgrade.target().clone(), &mut link.output);
                 link.stage = Stage::Proxy(dialogue, Box::new(upgrade));
@@ -105,6 +116,13 @@ impl Link {
         link
     }
 
+    /// The server's end of a fresh stream on which the client begins with TLS.
+    pub fn secure_server(now: Instant, tls: &ServerTls, expect: ServerExpect, limits: LinkLimits, seed: Seed) -> Self {
+        let mut link = Self::new(Role::Server, limits, &seed, Stage::Ended(Rest::Done));
+        link.secure(now, tls.accept(), Next::Head(expect));
+        link
+    }
+
     fn new(role: Role, limits: LinkLimits, seed: &Seed, stage: Stage) -> Self {
         Self {
             role,
@@ -113,6 +131,7 @@ impl Link {
             stage,
             deadline: None,
             output: BytesMut::new(),
+            tls: None,
             frame_limit: None,
             heard: VecDeque::new(),
         }
@@ -120,12 +139,16 @@ impl Link {
 
     /// Takes what it can of the bytes that arrived, and leaves the beginning of what is not complete.
     ///
-    /// Bytes are unmasked where they lie, and messages are slices of the buffer. At most 1,024 messages
-    /// and control frames wait at a time: who finds the buffer not empty after polling all events
+    /// Bytes are unmasked where they lie, and messages are slices of the buffer, or of what TLS unsealed. At
+    /// most 1,024 messages and control frames wait at a time, and the rest of one record: who finds the buffer not empty after polling all events
     /// calls again, until nothing more is taken. After the end of a link all bytes are discarded.
     pub fn handle_input(&mut self, now: Instant, input: &mut BytesMut) {
-        while self.heard.len() < MAX_HEARD && self.step(now, input) {}
-        self.watch_message(now, input);
+        while self.heard.len() < MAX_HEARD && self.tls.is_none() && self.step(now, input) {}
+        if self.tls.is_some() {
+            self.read_sealed(now, input);
+        } else {
+            self.watch_message(now, input);
+        }
     }
 
     /// The stream ended: the other side will not send another byte.
@@ -174,13 +197,21 @@ impl Link {
 
     /// Gives up the stream of a request that was not answered, for someone else to serve: the bytes of
     /// its head. What stands behind it is in the caller's buffer.
+    ///
+    /// A stream under TLS cannot be given up: nobody else has its keys.
     pub fn hand_over(self) -> Result<Bytes, WrongStage> {
+        if self.tls.is_some() {
+            return Err(WrongStage);
+        }
         match self.stage {
             Stage::Asked(Asked::Stranger(head)) => Ok(head.raw().clone()),
             Stage::Asked(Asked::Upgrade(request)) => Ok(request.head.raw().clone()),
-            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Open(_) | Stage::Ended(_) => {
-                Err(WrongStage)
-            }
+            Stage::Proxy(..)
+            | Stage::Secure(..)
+            | Stage::Answer(..)
+            | Stage::Head(..)
+            | Stage::Open(_)
+            | Stage::Ended(_) => Err(WrongStage),
         }
     }
 
@@ -193,7 +224,9 @@ impl Link {
             Stage::Ended(_) => {}
             Stage::Open(open) if open.is_closing() => {}
             Stage::Open(_) => self.begin_close(now, code, reason),
-            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) => self.abort(),
+            Stage::Proxy(..) | Stage::Secure(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) => {
+                self.abort()
+            }
         }
     }
 
@@ -201,16 +234,30 @@ impl Link {
     pub fn abort(&mut self) {
         match &mut self.stage {
             Stage::Ended(rest) => *rest = Rest::Done,
-            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) | Stage::Open(_) => {
+            Stage::Proxy(..)
+            | Stage::Secure(..)
+            | Stage::Answer(..)
+            | Stage::Head(..)
+            | Stage::Asked(..)
+            | Stage::Open(_) => {
                 self.end(LinkEnd::Aborted, Rest::Done);
             }
         }
-        self.output = BytesMut::new();
+        self.forget_output();
     }
 
-    /// What should be written to the stream.
-    pub fn output(&self) -> &[u8] {
-        &self.output
+    /// What should be written to the stream. Under TLS, everything said so far is sealed now.
+    pub fn output(&mut self) -> &[u8] {
+        self.seal();
+        match &self.tls {
+            Some(tls) => tls.wire(),
+            None => &self.output,
+        }
+    }
+
+    /// How many bytes wait to be written; under TLS, those that are not sealed yet count as they are.
+    pub fn unwritten(&self) -> usize {
+        self.output.len() + self.tls.as_ref().map_or(0, |tls| tls.wire().len())
     }
 
     /// Forgets the first `written` bytes of the output.
@@ -219,7 +266,10 @@ impl Link {
     ///
     /// If the output has fewer.
     pub fn advance_output(&mut self, written: usize) {
-        self.output.advance(written);
+        match &mut self.tls {
+            Some(tls) => tls.advance(written),
+            None => self.output.advance(written),
+        }
         if self.output.is_empty() && self.output.capacity() > IDLE_OUTPUT {
             self.output = BytesMut::new();
         }
@@ -231,15 +281,26 @@ impl Link {
         if self.output.is_empty() {
             self.output = BytesMut::new();
         }
+        if let Some(tls) = &mut self.tls {
+            tls.release();
+        }
         self.heard.shrink_to_fit();
     }
 
     /// How many bytes the frame at the front of `input` still lacks, so that room can be made for all
-    /// of it; never more than the limits allow, 0 if it is not known.
+    /// of it; never more than the limits allow, 0 if it is not known, as under TLS.
     pub fn missing(&self, input: &BytesMut) -> usize {
         match &self.stage {
-            Stage::Open(open) => open.missing(input).min(self.limits.message.saturating_add(MAX_FRAME_HEAD)),
-            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) | Stage::Ended(_) => 0,
+            Stage::Open(open) if self.tls.is_none() => {
+                open.missing(input).min(self.limits.message.saturating_add(MAX_FRAME_HEAD))
+            }
+            Stage::Proxy(..)
+            | Stage::Secure(..)
+            | Stage::Answer(..)
+            | Stage::Head(..)
+            | Stage::Asked(..)
+            | Stage::Open(_)
+            | Stage::Ended(_) => 0,
         }
     }
 
@@ -250,12 +311,12 @@ impl Link {
 
     /// Whether the write side of the stream should be shut down: all is written, and nothing follows.
     pub fn wants_finish(&self) -> bool {
-        self.output.is_empty() && matches!(self.stage, Stage::Ended(Rest::Finish | Rest::Finished | Rest::Done))
+        self.unwritten() == 0 && matches!(self.stage, Stage::Ended(Rest::Finish | Rest::Finished | Rest::Done))
     }
 
     /// Whether the stream can be dropped.
     pub fn is_finished(&self) -> bool {
-        self.output.is_empty() && matches!(self.stage, Stage::Ended(Rest::Finished | Rest::Done))
+        self.unwritten() == 0 && matches!(self.stage, Stage::Ended(Rest::Finished | Rest::Done))
     }
 
     /// How many bytes of memory the link holds, room that is not in use included; what the caller's
@@ -263,9 +324,15 @@ impl Link {
     pub fn held(&self) -> usize {
         let gathered = match &self.stage {
             Stage::Open(open) => open.held(),
-            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) | Stage::Ended(_) => 0,
+            Stage::Proxy(..)
+            | Stage::Secure(..)
+            | Stage::Answer(..)
+            | Stage::Head(..)
+            | Stage::Asked(..)
+            | Stage::Ended(_) => 0,
         };
-        self.output.capacity() + self.heard.capacity() * size_of::<Heard>() + gathered
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.held());
+        tls + self.output.capacity() + self.heard.capacity() * size_of::<Heard>() + gathered
     }
 
     /// When [`Link::handle_timeout`] wants to be called.
@@ -278,18 +345,24 @@ impl Link {
         let Some((_, stage)) = self.deadline.filter(|(at, _)| *at <= now) else { return };
         match &mut self.stage {
             Stage::Ended(rest) => *rest = Rest::Done,
-            Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) | Stage::Open(_) => {
+            Stage::Proxy(..)
+            | Stage::Secure(..)
+            | Stage::Answer(..)
+            | Stage::Head(..)
+            | Stage::Asked(..)
+            | Stage::Open(_) => {
                 self.end(LinkEnd::Timeout(stage), Rest::Done);
             }
         }
         self.deadline = None;
-        self.output = BytesMut::new();
+        self.forget_output();
     }
 
     /// Does one thing with the input; false when there is nothing to do.
     fn step(&mut self, now: Instant, input: &mut BytesMut) -> bool {
         match &mut self.stage {
             Stage::Proxy(..) => self.step_proxy(now, input),
+            Stage::Secure(..) => false,
             Stage::Answer(..) => self.step_answer(now, input),
             Stage::Head(..) => self.step_head(now, input),
             Stage::Asked(Asked::Stranger(_)) => false,
@@ -313,7 +386,7 @@ impl Link {
             Ok(false) => return false,
             Ok(true) => {
                 let upgrade = (**upgrade).clone();
-                self.ask(now, &upgrade);
+                self.reach(now, upgrade);
             }
             Err(end) => self.end(end.into(), Rest::Done),
         }
@@ -356,6 +429,17 @@ impl Link {
         true
     }
 
+    /// A client's stream leads to the server.
+    fn reach(&mut self, now: Instant, mut upgrade: ClientUpgrade) {
+        match upgrade.tls.take() {
+            None => self.ask(now, &upgrade),
+            Some(tls) => {
+                let begun = tls.connect(upgrade.target());
+                self.secure(now, begun, Next::Ask(Box::new(upgrade)));
+            }
+        }
+    }
+
     fn ask(&mut self, now: Instant, upgrade: &ClientUpgrade) {
         self.stage = Stage::Answer(Question::put(upgrade, &mut self.rng, &mut self.output));
         self.deadline = Some((now + self.limits.deadlines.answer, LinkStage::Answer));
@@ -376,6 +460,7 @@ impl Link {
     fn stream_ended(&mut self) {
         match &mut self.stage {
             Stage::Ended(rest) => *rest = rest.after_end(),
+            Stage::Secure(_) => self.end(TlsEnd::HungUp.into(), Rest::Done),
             Stage::Proxy(..) | Stage::Answer(..) | Stage::Head(..) | Stage::Asked(..) | Stage::Open(_) => {
                 self.end(LinkEnd::Truncated, Rest::Done);
             }
@@ -387,8 +472,9 @@ impl Link {
     }
 
     fn end(&mut self, end: LinkEnd, rest: Rest) {
-        if matches!(rest, Rest::Done) {
-            self.output = BytesMut::new();
+        match rest {
+            Rest::Done => self.forget_output(),
+            Rest::Wait | Rest::Finish | Rest::Finished => self.seal_last(),
         }
         self.stage = Stage::Ended(rest);
         self.deadline = None;
@@ -405,72 +491,6 @@ impl fmt::Debug for Link {
             .field("output", &self.output.len())
             .field("heard", &self.heard.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// Which end of the stream this is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Role {
-    Client,
-    Server,
-}
-
-impl Role {
-    fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-}
-
-/// Where the link is in its life.
-#[derive(Debug)]
-enum Stage {
-    Proxy(Dialogue, Box<ClientUpgrade>),
-    Answer(Question),
-    Head(Scan, ServerExpect),
-    Asked(Asked),
-    Open(Open),
-    Ended(Rest),
-}
-
-/// A request that the caller decides on.
-#[derive(Debug)]
-enum Asked {
-    Stranger(Box<RequestHead>),
-    Upgrade(Box<UpgradeRequest>),
-}
-
-/// What arrived and waits for its turn.
-#[derive(Debug)]
-enum Heard {
-    Close(Instant, Close),
-    End,
-    Event(LinkEvent),
-    Fault(Instant, FrameFault),
-    Ping(Bytes),
-}
-
-/// What is left to do with the stream of a link that has ended.
-#[derive(Clone, Copy, Debug)]
-enum Rest {
-    /// Write what is left, then wait for the other side to end the stream.
-    Wait,
-    /// Write what is left, shut down, then wait for the other side to end the stream.
-    Finish,
-    /// Write what is left.
-    Finished,
-    /// Nothing.
-    Done,
-}
-
-impl Rest {
-    fn after_end(self) -> Self {
-        match self {
-            Self::Wait | Self::Finish | Self::Finished => Self::Finished,
-            Self::Done => Self::Done,
-        }
     }
 }
 

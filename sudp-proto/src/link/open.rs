@@ -8,7 +8,8 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use super::control::{Close, Pong};
 use super::end::{FrameFault, LinkEnd, LinkStage};
 use super::frame::{self, Incoming, Reader};
-use super::{Heard, Link, LinkEvent, Rest, Role, Stage, WrongStage};
+use super::stage::{Heard, Rest, Role, Stage};
+use super::{Link, LinkEvent, WrongStage};
 
 /// An open link.
 #[derive(Debug)]
@@ -105,7 +106,7 @@ impl Link {
 
     /// Sends the held pong if there is room again.
     pub(super) fn flush_pong(&mut self) {
-        if self.output.len() > self.limits.output {
+        if self.unwritten() > self.limits.output {
             return;
         }
         let Stage::Open(open) = &mut self.stage else { return };

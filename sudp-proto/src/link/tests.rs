@@ -90,7 +90,8 @@ fn drain(link: &mut Link, accept: bool, seen: &mut Seen) {
         seen.events.push(event);
     }
     seen.output.extend_from_slice(link.output());
-    link.advance_output(link.output().len());
+    let written = link.output().len();
+    link.advance_output(written);
 }
 
 /// Passes what one link wrote to the other, both ways, until both are silent.

@@ -11,6 +11,7 @@ use tungstenite::handshake::server::Request;
 use super::end::{AnswerFault, LinkEnd, RequestFault};
 use super::http::{self, Count, Head, HeadFault, Scan};
 use super::proxy::Proxy;
+use super::tls::ClientTls;
 use super::{LinkLimits, answer};
 use crate::rng::Rng;
 
@@ -28,6 +29,7 @@ pub struct ClientUpgrade {
     owner: Option<String>,
     subprotocol: Subprotocol,
     pub(super) proxy: Option<Proxy>,
+    pub(super) tls: Option<ClientTls>,
 }
 
 /// Whether TLS lies between the link and the server; it decides which port goes without saying.
@@ -89,6 +91,7 @@ impl ClientUpgrade {
             owner: None,
             subprotocol: Subprotocol::default(),
             proxy: None,
+            tls: None,
         })
     }
 
@@ -116,6 +119,13 @@ impl ClientUpgrade {
     /// Goes through a proxy; it is the proxy that must have been dialled.
     pub fn with_proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);
+        self
+    }
+
+    /// Speaks TLS with the server, unless given none: then `wss` says that the stream itself is inside TLS
+    /// already.
+    pub fn with_tls(mut self, tls: impl Into<Option<ClientTls>>) -> Self {
+        self.tls = tls.into();
         self
     }
 

@@ -12,7 +12,7 @@ use crate::access::Pool;
 use crate::config::Limits;
 use crate::driver::{Driver, Io, Token, Turn, Way};
 use crate::event::Event;
-use crate::link::{Answer, ServerExpect};
+use crate::link::{Answer, ServerExpect, ServerTls};
 use crate::rng::{Rng, Seed};
 use crate::session::Access;
 use crate::wire::{Code, SessionId};
@@ -28,6 +28,8 @@ use tokens::{Number, Renamed, Tokens};
 pub struct HostSetup {
     /// Which requests are ours.
     pub expect: ServerExpect,
+    /// How TLS is spoken on its streams, if it is.
+    pub tls: Option<ServerTls>,
     /// Every cap.
     pub limits: Limits,
     /// What the welcomes of its sessions say.
@@ -39,12 +41,12 @@ pub struct HostSetup {
 }
 
 impl HostSetup {
-    /// The usual caps, at the path `/sudp`; all of its names are 0 but its boot, which is drawn.
+    /// The usual caps, at the path `/sudp`, without TLS; all of its names are 0 but its boot, which is drawn.
     pub fn new(pool: Pool, seed: Seed) -> Self {
         let mut rng = Rng::new(&seed);
         let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
         let names = Names { boot: rng.u64() >> VARINT_SPARE, ..Names::default() };
-        Self { expect, limits: Limits::default(), names, pool, seed: rng.fork() }
+        Self { expect, tls: None, limits: Limits::default(), names, pool, seed: rng.fork() }
     }
 }
 
@@ -121,8 +123,8 @@ impl Host {
         if !self.strangers.enter(from, &self.setup.limits, &mut self.rng) {
             return None;
         }
-        let HostSetup { expect, limits, names, .. } = self.setup.clone();
-        let setup = IncomingSetup { expect, limits, server: names.server, seed: self.rng.fork() };
+        let HostSetup { expect, tls, limits, names, .. } = self.setup.clone();
+        let setup = IncomingSetup { expect, tls, limits, server: names.server, seed: self.rng.fork() };
         let mut driver = Box::new(Driver::new(Incoming::new(now, setup)));
         let inside = driver.adopt(Incoming::KEY, BytesMut::new());
         let number = self.insert(Role::Incoming { driver, from });
@@ -210,6 +212,11 @@ impl Host {
     /// Says whether new sessions are welcome from now on.
     pub fn set_stance(&mut self, stance: Stance) {
         self.registry.set_stance(stance);
+    }
+
+    /// Says how TLS is spoken on streams that are accepted from now on.
+    pub fn set_tls(&mut self, tls: Option<ServerTls>) {
+        self.setup.tls = tls;
     }
 
     /// A session, to be told and asked things; a turn is due afterwards.

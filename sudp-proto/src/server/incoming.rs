@@ -9,7 +9,9 @@ use bytes::{Bytes, BytesMut};
 use crate::carrier;
 use crate::config::Limits;
 use crate::driver::{Endpoint, Key, Order, sealed};
-use crate::link::{Answer, Link, LinkEvent, LinkLimits, RequestHead, ServerExpect, WrongStage};
+use crate::link::{
+    Answer, Link, LinkDeadlines, LinkEnd, LinkEvent, LinkLimits, RequestHead, ServerExpect, ServerTls, WrongStage,
+};
 use crate::rng::Seed;
 use crate::session::{Deadline, Session};
 use crate::wire::{Code, Frame, Hello, Refuse, next_frame};
@@ -19,6 +21,8 @@ use crate::wire::{Code, Frame, Hello, Refuse, next_frame};
 pub struct IncomingSetup {
     /// Which requests are ours.
     pub expect: ServerExpect,
+    /// How TLS is spoken on the stream, if it is.
+    pub tls: Option<ServerTls>,
     /// Every cap.
     pub limits: Limits,
     /// Names the server in refusals.
@@ -37,6 +41,7 @@ pub struct Incoming {
     deadline: Instant,
     patience: Duration,
     closed: bool,
+    end: Option<LinkEnd>,
 }
 
 #[derive(Debug)]
@@ -92,22 +97,33 @@ impl Incoming {
 
     /// A stream that was just accepted.
     pub fn new(now: Instant, setup: IncomingSetup) -> Self {
-        let IncomingSetup { expect, limits, server, seed } = setup;
+        let IncomingSetup { expect, tls, limits, server, seed } = setup;
         let link_limits = LinkLimits {
             message: limits.message,
             small_fragments: limits.small_fragments,
             head: limits.head,
             headers: limits.head_lines,
+            deadlines: LinkDeadlines {
+                tls: limits.tls_deadline,
+                head: limits.head_deadline,
+                ..LinkDeadlines::default()
+            },
             ..LinkLimits::default()
         };
         let patience = limits.auth_deadline;
+        let handshake = if tls.is_some() { limits.tls_deadline } else { Duration::ZERO };
+        let link = match &tls {
+            Some(tls) => Link::secure_server(now, tls, expect, link_limits, seed),
+            None => Link::server(now, expect, link_limits, seed),
+        };
         Self {
-            link: Link::server(now, expect, link_limits, seed),
+            link,
             stage: Stage::Reading,
             server,
-            deadline: now + limits.head_deadline + patience,
+            deadline: now + handshake + limits.head_deadline + patience,
             patience,
             closed: false,
+            end: None,
         }
     }
 
@@ -183,9 +199,15 @@ impl Incoming {
         self.link.refuse(now, answer)
     }
 
-    /// Gives the stream to someone else: the bytes of the request's head; the rest is in the input.
+    /// Gives the stream to someone else: the bytes of the request's head; the rest is in the input. One
+    /// under TLS cannot be given away.
     pub fn hand_over(self) -> Result<Bytes, WrongStage> {
         self.link.hand_over()
+    }
+
+    /// Why the stream ended, once it has; for logs and status.
+    pub fn end(&self) -> Option<&LinkEnd> {
+        self.end.as_ref()
     }
 
     /// Whether the stream is closed and nothing is left to do.
@@ -205,7 +227,10 @@ impl Incoming {
                 }
                 LinkEvent::Stranger(head) => self.stage = Stage::Strange(head),
                 LinkEvent::Message(message) => self.claim_message(now, message),
-                LinkEvent::Ended(_) => self.stage = Stage::Over,
+                LinkEvent::Ended(end) => {
+                    self.stage = Stage::Over;
+                    self.end = Some(end);
+                }
                 LinkEvent::Open { .. } | LinkEvent::Text(_) => {}
             }
         }

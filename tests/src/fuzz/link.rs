@@ -92,7 +92,8 @@ fn drain(link: &mut Link, input: &mut BytesMut, outcome: &mut Outcome) {
         }
     }
     outcome.output.extend_from_slice(link.output());
-    link.advance_output(link.output().len());
+    let written = link.output().len();
+    link.advance_output(written);
 }
 
 fn answer(link: &mut Link, event: &LinkEvent, outcome: &mut Outcome) {
@@ -143,7 +144,8 @@ fn open() -> (Link, Link) {
 
 fn pass(from: &mut Link, to: &mut Link) {
     to.handle_input(epoch(), &mut BytesMut::from(from.output()));
-    from.advance_output(from.output().len());
+    let written = from.output().len();
+    from.advance_output(written);
 }
 
 #[cfg(test)]

@@ -226,7 +226,7 @@ impl Bench {
 
     fn accepted(&mut self, now: Instant, conn: Conn) {
         let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::default() };
-        let setup = IncomingSetup { expect, limits: self.limits.clone(), server: 1, seed: self.rng.fork() };
+        let setup = IncomingSetup { expect, tls: None, limits: self.limits.clone(), server: 1, seed: self.rng.fork() };
         let mut driver = Box::new(Driver::new(Incoming::new(now, setup)));
         let token = driver.adopt(Incoming::KEY, BytesMut::new());
         let machine = self.add(self.hosts.server, Role::Incoming(driver));
@@ -348,6 +348,7 @@ fn client(seed: Seed, limits: &Limits, course: Course) -> Client {
         started: 1,
         headers: Vec::new(),
         proxy: None,
+        tls: None,
         pool: Pool::memory(64 << 20, 128 << 10),
         seed,
     };

@@ -86,6 +86,7 @@ impl World {
             started: self.coverage.processes,
             headers: Vec::new(),
             proxy: None,
+            tls: None,
             pool: Pool::memory(64 << 20, 128 << 10),
             seed: self.rng.fork(),
         }

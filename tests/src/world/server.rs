@@ -153,6 +153,7 @@ impl World {
             ServerExpect { path: "/sudp".to_owned(), origins: Vec::new(), subprotocol: Subprotocol::default() };
         let setup = IncomingSetup {
             expect,
+            tls: None,
             limits: limits(1),
             server: self.servers[server].names.server,
             seed: self.rng.fork(),

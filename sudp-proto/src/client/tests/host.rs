@@ -89,7 +89,7 @@ impl Host {
         self.next += 1;
         let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::default() };
         let (limits, server, seed) = (self.limits.clone(), self.names.server, Seed::from(1_000 + self.next));
-        let incoming = Incoming::new(now, IncomingSetup { expect, limits, server, seed });
+        let incoming = Incoming::new(now, IncomingSetup { expect, tls: None, limits, server, seed });
         self.lines.insert(self.next, Line::Incoming(Box::new(incoming), BytesMut::new()));
         self.next
     }

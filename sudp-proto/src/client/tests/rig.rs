@@ -368,6 +368,7 @@ fn client(now: Instant, config: ClientConfig, started: u64) -> Client {
         started,
         headers: Vec::new(),
         proxy: None,
+        tls: None,
         pool: Pool::memory(64 << 20, 128 << 10),
         seed: Seed::from(started),
     };

@@ -83,7 +83,8 @@ fn echoed(mut link: Link, bytes: &[u8], cuts: &[usize]) -> (String, Vec<u8>) {
             events.push(format!("{event:?}"));
         }
         output.extend_from_slice(link.output());
-        link.advance_output(link.output().len());
+        let written = link.output().len();
+        link.advance_output(written);
     }
     (events.join("\n"), output)
 }

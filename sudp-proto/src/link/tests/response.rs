@@ -212,7 +212,7 @@ fn a_request_says_what_was_configured_and_no_more() {
     let upgrade = ClientUpgrade::new(Scheme::Wss, "2001:db8::1", 8443, "/a?b=c").unwrap();
     let upgrade = upgrade.with_hello("AAAA").unwrap().with_owner("b").unwrap().with_header("Cookie", "d").unwrap();
     assert_eq!(format!("{upgrade:?}"), "ClientUpgrade([2001:db8::1]:8443)");
-    let link = Link::client(epoch(), upgrade, LinkLimits::default(), Seed::from(1));
+    let mut link = Link::client(epoch(), upgrade, LinkLimits::default(), Seed::from(1));
     let request = String::from_utf8(link.output().to_vec()).unwrap();
     let (before, rest) = request.split_once("Sec-WebSocket-Key: ").unwrap();
     assert_eq!(
@@ -230,7 +230,7 @@ fn the_port_that_goes_without_saying_is_not_said() {
         [(Scheme::Ws, 80, "a"), (Scheme::Wss, 443, "a"), (Scheme::Ws, 443, "a:443"), (Scheme::Wss, 80, "a:80")]
     {
         let upgrade = ClientUpgrade::new(scheme, "a", port, "/").unwrap();
-        let link = Link::client(epoch(), upgrade, LinkLimits::default(), Seed::from(1));
+        let mut link = Link::client(epoch(), upgrade, LinkLimits::default(), Seed::from(1));
         let request = String::from_utf8(link.output().to_vec()).unwrap();
         assert!(request.contains(&format!("\r\nHost: {host}\r\n")), "{request}");
     }

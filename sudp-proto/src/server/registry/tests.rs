@@ -22,7 +22,7 @@ const SHARES: Shares = Shares { sessions: 2 };
 fn claim(hello: Hello) -> Claim {
     use crate::driver::Endpoint;
     let expect = ServerExpect { path: "/".into(), origins: Vec::new(), subprotocol: Subprotocol::default() };
-    let setup = IncomingSetup { expect, limits: Limits::default(), server: 1, seed: Seed::from(1) };
+    let setup = IncomingSetup { expect, tls: None, limits: Limits::default(), server: 1, seed: Seed::from(1) };
     let mut incoming = Incoming::new(epoch(), setup);
     let request = format!(
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
