@@ -162,6 +162,10 @@ impl Client {
         if let Some(attempt) = self.attempts.get_mut(&start.dial) {
             attempt.stage = Stage::Upgrading(key, Box::new(hello));
         }
+        // A link that cannot even begin has ended by now, and nothing that arrives would show it.
+        while let Some(said) = self.carrier.poll_said(now, key) {
+            self.handle_said(now, key, said);
+        }
     }
 
     fn request(&self, server: &ServerConfig, hello: &Hello) -> Result<ClientUpgrade, UpgradeError> {
@@ -299,7 +303,14 @@ impl Client {
                 Outcome::PathFailed(PathFailure::Broken)
             }
         };
-        self.fail(now, dial, outcome, end.into());
+        self.note(dial, end.into());
+        if matches!(end, LinkEnd::Tls(_)) {
+            // The stream stays until the server has been told why it is not trusted.
+            self.take_attempt(now, dial);
+            self.dialer.handle_outcome(now, dial, outcome);
+        } else {
+            self.end_attempt(now, dial, outcome);
+        }
         self.forbidden(now, code);
     }
 

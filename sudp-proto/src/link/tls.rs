@@ -181,13 +181,13 @@ impl Tls {
         if handshake + cipher.len() > HANDSHAKE { Err(TlsEnd::Size) } else { Ok(()) }
     }
 
-    /// Puts the alert about what has just gone wrong on the wire.
+    /// Puts the alert about what has just gone wrong on the wire, and whatever was to be said before it.
     fn tell_fault(&mut self, cipher: &mut BytesMut) {
-        // It is at most one, but each call may leave it at having said that it was encoded.
-        for _ in 0..4 {
+        // Words come before any look at the input, which must not be looked at again.
+        while self.conn.wants_write() {
             let (discard, outcome) = self.conn.process(cipher, &mut self.plain, &mut self.wire);
             cipher.advance(discard);
-            if !matches!(outcome, Ok(Step::Again)) {
+            if outcome.is_err() {
                 return;
             }
         }
@@ -304,6 +304,14 @@ impl Connection {
         };
     }
 
+    /// Whether it has something to say that is not on the wire.
+    fn wants_write(&self) -> bool {
+        match self {
+            Self::Client(conn) => conn.wants_write(),
+            Self::Server(conn) => conn.wants_write(),
+        }
+    }
+
     fn is_handshaking(&self) -> bool {
         match self {
             Self::Client(conn) => conn.is_handshaking(),
@@ -338,6 +346,7 @@ fn take<Data>(
 }
 
 /// Does what a status asks for that brings nothing to read.
+#[expect(clippy::wildcard_enum_match_arm, reason = "more states may be added, and none is asked for")]
 fn answer<Data>(state: ConnectionState<'_, '_, Data>, wire: &mut Wire) -> Result<Step, rustls::Error> {
     match state {
         ConnectionState::EncodeTlsData(mut data) => {

@@ -7,6 +7,7 @@ use rustls::{CertificateError, Error, InconsistentKeys, PeerIncompatible};
 use crate::link::tls_end::{CertificateFault, TlsEnd};
 
 /// Why a connection cannot go on.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours, and there are many")]
 pub(super) fn end(error: Error) -> TlsEnd {
     match error {
         Error::AlertReceived(alert) => TlsEnd::Alert(alert.into()),
@@ -50,6 +51,7 @@ fn incompatible(why: &PeerIncompatible) -> TlsEnd {
 
 /// Why a certificate is not trusted.
 #[expect(deprecated, reason = "a verifier of someone else's may still say it")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours, and there are many")]
 fn certificate(error: CertificateError) -> CertificateFault {
     match error {
         CertificateError::BadEncoding => CertificateFault::Encoding,
