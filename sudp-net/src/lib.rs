@@ -25,6 +25,8 @@ mod server;
 mod sockets;
 mod task;
 mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod udp;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
