@@ -252,3 +252,21 @@ fn failures_that_nobody_asks_for_are_bounded_and_the_newest_are_kept() {
     assert!(dials > 64 && failures.len() == 64, "{dials} dials, {} failures", failures.len());
     assert!(matches!(failures[63].why, DialError::Refused { code: Code::Full, .. }), "{}", failures[63]);
 }
+
+#[test]
+fn a_server_of_wss_is_not_dialled_without_tls_and_nothing_is_sent_in_clear() {
+    let address = Address::from(SocketAddr::from(([192, 0, 2, 1], 443)));
+    let config = ClientConfig::new(vec![ServerConfig::new(Scheme::Wss, address)]);
+    let setup = ClientSetup::new(config, Pool::memory(64 << 20, 128 << 10), Seed::from(1));
+    assert_eq!(setup.validate(), Err(SetupError::TlsMissing(0)));
+    let mut client = Client::new(epoch(), setup);
+    let mut now = epoch();
+    while now < epoch() + secs(120) {
+        assert_eq!(client.poll_order(now), None, "nobody is dialled");
+        now = client.poll_timeout().expect("it tries again, seldom").at;
+        client.handle_timeout(now);
+    }
+    let failures = failures(&mut client);
+    assert!((2..20).contains(&failures.len()), "{}", failures.len());
+    assert!(failures.iter().all(|failure| failure.why == DialError::TlsMissing && failure.why.is_permanent()));
+}
