@@ -80,6 +80,9 @@ impl<R: Runtime, A: Admit> Future for Arrival<R, A> {
             let turn = engine.turn(cx);
             let incoming = engine.core.driver.endpoint_mut();
             if incoming.is_finished() {
+                if let Some(end) = incoming.end().cloned() {
+                    this.shared.events.tell(&ServerEvent::Ended { from: this.guest.from, end });
+                }
                 drop(this.engine.take().map(Engine::dismantle));
                 return Poll::Ready(());
             }

@@ -14,9 +14,11 @@ use sudp_proto::access::Pool;
 use sudp_proto::client::{Client as Endpoint, ClientSetup};
 use sudp_proto::config::Limits;
 use sudp_proto::config::client::ClientConfig;
+#[cfg(feature = "tls")]
+use sudp_proto::config::client::Scheme;
 use sudp_proto::driver::Socket;
 use sudp_proto::event::Event;
-use sudp_proto::link::Proxy;
+use sudp_proto::link::{ClientTls, Proxy};
 use sudp_proto::session::{LinkState, Treatment, Tunnel, Way};
 use sudp_proto::stats::{Counters, QueueDelay};
 use sudp_proto::wire::{Address, Code, GoAwayReason, SessionId, TunnelId};
@@ -44,6 +46,8 @@ pub struct ClientOptions {
     pub headers: Vec<(String, String)>,
     /// The proxy that all dials go through.
     pub proxy: Option<(Address, Proxy)>,
+    /// How it speaks TLS with servers of `wss`. Without it, the system's roots say whom to trust.
+    pub tls: Option<ClientTls>,
     /// Where its memory comes from.
     pub memory: Pool,
     /// How TCP is used.
@@ -60,6 +64,7 @@ impl ClientOptions {
             limits: Limits::default(),
             headers: Vec::new(),
             proxy: None,
+            tls: None,
             memory: Pool::memory(MEMORY, GUARANTEED),
             tcp: TcpOptions::default(),
             udp: UdpOptions::default(),
@@ -111,15 +116,15 @@ pub struct ClientStats {
 impl<R: Runtime> Client<R> {
     /// Starts a client. It dials at once, and again for as long as it lives.
     pub fn connect(runtime: R, options: ClientOptions) -> Result<Self, ConnectError> {
-        let ClientOptions { config, limits, headers, proxy, memory, tcp, udp } = options;
-        config.validate()?;
-        limits.validate()?;
+        let ClientOptions { config, limits, headers, proxy, tls, memory, tcp, udp } = options;
+        let tls = tls.map_or_else(|| usual_tls(&config), |tls| Ok(Some(tls)))?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| ConnectError::Randomness(error.into()))?;
         // A later start of the same name takes over the ports of an earlier one.
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let means = Means { runtime: runtime.clone(), names: Names::default(), tcp, udp };
-        let setup = ClientSetup { config, limits, started, headers, proxy, pool: memory, seed: Seed(seed) };
+        let setup = ClientSetup { config, limits, started, headers, proxy, tls, pool: memory, seed: Seed(seed) };
+        setup.validate()?;
         let engine = Engine::new(&Arc::new(means), Endpoint::new(crate::now(), setup));
         let mailbox = Arc::clone(engine.mailbox());
         let events = Arc::new(Subscribers::new());
@@ -291,6 +296,19 @@ impl<R: Runtime> fmt::Debug for Client<R> {
     }
 }
 
+/// What is done for servers of `wss` where nobody says how.
+#[cfg(feature = "tls")]
+fn usual_tls(config: &ClientConfig) -> Result<Option<ClientTls>, ConnectError> {
+    let secure = config.servers.iter().any(|server| server.scheme == Scheme::Wss);
+    Ok(if secure { Some(crate::tls::ClientOptions::default().load()?) } else { None })
+}
+
+/// Without TLS, servers of `wss` are refused.
+#[cfg(not(feature = "tls"))]
+fn usual_tls(_config: &ClientConfig) -> Result<Option<ClientTls>, ConnectError> {
+    Ok(None)
+}
+
 /// The task that owns a client.
 struct Task<R: Runtime> {
     engine: Option<Engine<R, Endpoint>>,
@@ -311,6 +329,9 @@ impl<R: Runtime> Future for Task<R> {
                     core.hands.end(flow, code);
                 }
                 events.tell(&ClientEvent::Session(event));
+            }
+            while let Some(failure) = core.driver.endpoint_mut().poll_failure() {
+                events.tell(&ClientEvent::DialFailed(failure));
             }
             if core.driver.endpoint().is_finished() {
                 events.close();

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use sudp_proto::client::SetupError;
 use sudp_proto::config::ConfigError;
-use sudp_proto::config::client::ClientConfigError;
 use sudp_proto::session::{SendError, TunnelError};
 
 /// The client, server or session is over, and does nothing any more.
@@ -16,12 +16,13 @@ pub struct Gone;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The configuration cannot be used.
+    /// What it was told cannot be used.
     #[error(transparent)]
-    Config(#[from] ClientConfigError),
-    /// A limit cannot be used.
+    Setup(#[from] SetupError),
+    /// The usual configuration of TLS cannot be had.
+    #[cfg(feature = "tls")]
     #[error(transparent)]
-    Limits(#[from] ConfigError),
+    Tls(#[from] crate::tls::TlsError),
     /// The system gives no randomness.
     #[error("no randomness from the system: {0}")]
     Randomness(io::Error),

@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 
 use futures_channel::mpsc;
 use futures_core::Stream;
+use sudp_proto::client::DialFailure;
 use sudp_proto::event::Event;
+use sudp_proto::link::LinkEnd;
 use sudp_proto::wire::{Code, SessionId};
 
 use crate::lock;
@@ -20,6 +22,8 @@ use crate::lock;
 pub enum ClientEvent {
     /// Something happened to its session.
     Session(Event),
+    /// A dial came to nothing; the next one follows by itself.
+    DialFailed(DialFailure),
 }
 
 /// Something that happened to a server.
@@ -43,6 +47,13 @@ pub enum ServerEvent {
         from: SocketAddr,
         /// Why.
         code: Code,
+    },
+    /// A stream ended before it was anybody's.
+    Ended {
+        /// Where it came from.
+        from: SocketAddr,
+        /// Why.
+        end: LinkEnd,
     },
     /// No stream can be accepted for now; what is connected goes on.
     AcceptPaused {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures_channel::oneshot;
 use sudp_proto::access::{Grant, Own, Pool};
 use sudp_proto::config::Limits;
-use sudp_proto::link::ServerExpect;
+use sudp_proto::link::{self, ServerExpect};
 use sudp_proto::rng::{Rng, Seed};
 use sudp_proto::server::{Founded, IncomingSetup, Names, Registry, Server as Endpoint, ServerSetup, Stance, Strangers};
 use sudp_proto::session::{Access, LinkState};
@@ -30,6 +30,8 @@ use crate::runtime::{Runtime, Timer};
 use crate::sockets::Means;
 use crate::task::{Core, Engine};
 use crate::tcp::{self, TcpOptions};
+#[cfg(feature = "tls")]
+use crate::tls::ServerTls;
 use crate::udp::UdpOptions;
 
 /// What a server is started with.
@@ -40,6 +42,9 @@ pub struct ServerOptions {
     pub listen: Vec<SocketAddr>,
     /// Which requests are ours.
     pub expect: ServerExpect,
+    /// How it speaks TLS; without it, it does not. What is reloaded counts for the next stream.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<ServerTls>>,
     /// Every cap.
     pub limits: Limits,
     /// Its name, stable over restarts; 0 is none.
@@ -58,6 +63,8 @@ impl ServerOptions {
         Self {
             listen,
             expect: ServerExpect { path: "/sudp".into(), ..ServerExpect::default() },
+            #[cfg(feature = "tls")]
+            tls: None,
             limits: Limits::default(),
             id: 0,
             memory: Pool::memory(MEMORY, GUARANTEED),
@@ -97,6 +104,8 @@ pub(crate) struct Shared<R: Runtime> {
     pub(crate) means: Arc<Means<R>>,
     pub(crate) events: Subscribers<ServerEvent>,
     expect: ServerExpect,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<ServerTls>>,
     limits: Limits,
     names: Names,
     memory: Pool,
@@ -113,7 +122,9 @@ pub(crate) struct Shared<R: Runtime> {
 impl<R: Runtime> Server<R> {
     /// Starts to listen, and to serve whom `admit` lets in.
     pub fn bind<A: Admit>(runtime: R, options: ServerOptions, admit: A) -> Result<Self, BindError> {
-        let ServerOptions { listen, expect, limits, id, memory, tcp, udp } = options;
+        #[cfg(feature = "tls")]
+        let tls = options.tls.clone();
+        let ServerOptions { listen, expect, limits, id, memory, tcp, udp, .. } = options;
         limits.validate()?;
         if listen.is_empty() {
             return Err(BindError::Nowhere);
@@ -134,6 +145,8 @@ impl<R: Runtime> Server<R> {
             events: Subscribers::new(),
             registry: Mutex::new(Registry::new(limits.clone(), &rng.fork())),
             expect,
+            #[cfg(feature = "tls")]
+            tls,
             limits,
             names,
             memory,
@@ -276,7 +289,17 @@ impl<R: Runtime> Shared<R> {
 
     pub(crate) fn incoming_setup(&self) -> IncomingSetup {
         let (expect, limits, seed) = (self.expect.clone(), self.limits.clone(), lock(&self.rng).fork());
-        IncomingSetup { expect, limits, server: self.names.server, seed }
+        IncomingSetup { expect, tls: self.tls(), limits, server: self.names.server, seed }
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Option<link::ServerTls> {
+        self.tls.as_ref().map(|tls| tls.link())
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn tls(&self) -> Option<link::ServerTls> {
+        None
     }
 
     pub(crate) fn enter(&self, from: SocketAddr) -> bool {

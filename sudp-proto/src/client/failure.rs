@@ -28,9 +28,9 @@ pub struct DialFailure {
 impl fmt::Display for DialFailure {
     /// One line: the server, the way there, the cause, and the way out where there is one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Shown(&self.address).fmt(f)?;
+        self.address.fmt(f)?;
         if let Some(proxy) = &self.proxy {
-            write!(f, " through the proxy {}", Shown(proxy))?;
+            write!(f, " through the proxy {}", proxy)?;
         }
         let asked = self.proxy.as_ref().unwrap_or(&self.address);
         match self.to {
@@ -171,18 +171,6 @@ impl Failures {
 
     pub(super) fn pop(&mut self) -> Option<DialFailure> {
         self.0.pop_front()
-    }
-}
-
-/// An address as a person writes it.
-struct Shown<'a>(&'a Address);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.host {
-            Host::Ip(ip) => SocketAddr::new(*ip, self.0.port).fmt(f),
-            Host::Name(name) => write!(f, "{}:{}", name.escape_debug(), self.0.port),
-        }
     }
 }
 

@@ -82,10 +82,11 @@ impl From<SocketAddr> for Address {
 }
 
 impl fmt::Display for Address {
+    /// `HOST:PORT`; what a name should not have in it is escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Host::Ip(ip) => SocketAddr::new(*ip, self.port).fmt(f),
-            Host::Name(name) => write!(f, "{name}:{}", self.port),
+            Host::Name(name) => write!(f, "{}:{}", name.escape_debug(), self.port),
         }
     }
 }
