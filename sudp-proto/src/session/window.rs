@@ -2,8 +2,8 @@
 //!
 //! A socket's buffer is only the first of many: behind a proxy, bytes written now may arrive seconds
 //! late, and nothing of ours can schedule, age or drop them any more. So each link has a window of
-//! unacknowledged bytes that just fills the path: `rate × (1.25 × least round trip + 5 ms) + 2
-//! batches`, a queue of about a quarter of a round trip. It learns in four ways:
+//! unacknowledged bytes that just fills the path: `rate × (1.2 × least round trip + 4 ms) + 2
+//! batches`, a queue of about a fifth of a round trip. It learns in four ways:
 //!
 //! - It doubles per round trip while the rate grows by a quarter, each acknowledgement adding what it
 //!   acknowledged unless it shows a queue. It does so again whenever a full window meets no queue:
@@ -336,7 +336,7 @@ impl Window {
     fn budget(&self) -> u64 {
         let least = self.rtt.least().unwrap_or(0);
         let batches = self.rate.best().map_or(0, |rate| 2 * self.batch() * SECOND / rate);
-        least + least / 4 + 5 * MILLISECOND + batches
+        least + least / 5 + 4 * MILLISECOND + batches
     }
 
     /// With no more than this under way, the next batch meets no queue of ours, even if the path
