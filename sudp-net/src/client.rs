@@ -18,7 +18,7 @@ use sudp_proto::config::client::ClientConfig;
 use sudp_proto::config::client::Scheme;
 use sudp_proto::driver::Socket;
 use sudp_proto::event::Event;
-use sudp_proto::link::{ClientTls, Proxy};
+use sudp_proto::link::ClientTls;
 use sudp_proto::session::{LinkState, Treatment, Tunnel, Way};
 use sudp_proto::stats::{Counters, QueueDelay};
 use sudp_proto::wire::{Address, Code, GoAwayReason, SessionId, TunnelId};
@@ -27,6 +27,7 @@ use crate::error::{ConnectError, Gone, TunnelRefused};
 use crate::event::{ClientEvent, Events, Subscribers};
 use crate::flow::{Carrier, Flow};
 use crate::mailbox::Mailbox;
+use crate::proxy::ProxyRules;
 use crate::resolve::Names;
 use crate::runtime::{Runtime, Timer};
 use crate::sockets::Means;
@@ -44,8 +45,8 @@ pub struct ClientOptions {
     pub limits: Limits,
     /// Headers for every upgrade request: credentials, a host name of its own.
     pub headers: Vec<(String, String)>,
-    /// The proxy that all dials go through.
-    pub proxy: Option<(Address, Proxy)>,
+    /// Which of its servers are dialled through a proxy: none by default, whatever the environment says.
+    pub proxies: ProxyRules,
     /// How it speaks TLS with servers of `wss`. Without it, the system's roots say whom to trust.
     pub tls: Option<ClientTls>,
     /// Where its memory comes from.
@@ -63,7 +64,7 @@ impl ClientOptions {
             config,
             limits: Limits::default(),
             headers: Vec::new(),
-            proxy: None,
+            proxies: ProxyRules::none(),
             tls: None,
             memory: Pool::memory(MEMORY, GUARANTEED),
             tcp: TcpOptions::default(),
@@ -116,14 +117,16 @@ pub struct ClientStats {
 impl<R: Runtime> Client<R> {
     /// Starts a client. It dials at once, and again for as long as it lives.
     pub fn connect(runtime: R, options: ClientOptions) -> Result<Self, ConnectError> {
-        let ClientOptions { config, limits, headers, proxy, tls, memory, tcp, udp } = options;
+        let ClientOptions { config, limits, headers, proxies, tls, memory, tcp, udp } = options;
         let tls = tls.map_or_else(|| usual_tls(&config), |tls| Ok(Some(tls)))?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| ConnectError::Randomness(error.into()))?;
         // A later start of the same name takes over the ports of an earlier one.
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let servers = config.servers.iter().enumerate();
+        let proxies = servers.filter_map(|(index, server)| Some((index, proxies.proxy_for(server)?))).collect();
         let means = Means { runtime: runtime.clone(), names: Names::default(), tcp, udp };
-        let setup = ClientSetup { config, limits, started, headers, proxy, tls, pool: memory, seed: Seed(seed) };
+        let setup = ClientSetup { config, limits, started, headers, proxies, tls, pool: memory, seed: Seed(seed) };
         setup.validate()?;
         let engine = Engine::new(&Arc::new(means), Endpoint::new(crate::now(), setup));
         let mailbox = Arc::clone(engine.mailbox());

@@ -20,10 +20,10 @@ use crate::lock;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {
+    /// A dial came to nothing; another follows.
+    DialFailed(DialFailure),
     /// Something happened to its session.
     Session(Event),
-    /// A dial came to nothing; the next one follows by itself.
-    DialFailed(DialFailure),
 }
 
 /// Something that happened to a server.

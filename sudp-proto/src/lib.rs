@@ -31,6 +31,7 @@
 //! # fn main() {}
 //! # #[cfg(feature = "driver")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::collections::BTreeMap;
 //! use std::net::SocketAddr;
 //! use std::sync::Arc;
 //! use std::time::Instant;
@@ -55,7 +56,7 @@
 //!
 //! let mut client = Client::new(now, ClientSetup {
 //!     config: ClientConfig::new(vec![ServerConfig::new(Scheme::Ws, Address::from(at))]),
-//!     limits: limits.clone(), started: 1, headers: Vec::new(), proxy: None, tls: None, pool: pool.clone(),
+//!     limits: limits.clone(), started: 1, headers: Vec::new(), proxies: BTreeMap::new(), tls: None, pool: pool.clone(),
 //!     seed: Seed::from(1),
 //! });
 //! let way = Way::Forward { listen: None, to: Some(Address::from(destination)) };

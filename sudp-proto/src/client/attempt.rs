@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 use super::dial::{DialId, Outcome, PathFailure, Purpose, Race, Refusal, RefusalKind, Start, State};
 use super::{Attached, Client, DialError, DialFailure};
-use crate::config::client::{Scheme, ServerConfig};
+use crate::config::client::Scheme;
 use crate::driver::{Key, Order};
 use crate::event::LinkLoss;
-use crate::link::{self, ClientUpgrade, Link, LinkEnd, LinkStage, UpgradeError};
+use crate::link::{self, ClientUpgrade, Link, LinkEnd, LinkStage, ProxyEnd, UpgradeError};
 use crate::session::AttachError;
 use crate::wire::{Code, Frame, Hello, Host, Ordinal, Refuse, Welcome, base64, next_frame};
 
@@ -63,7 +63,7 @@ impl Client {
     pub(super) fn start(&mut self, now: Instant, start: Start) {
         let Some(server) = self.config.servers.get(start.server) else { return };
         let unprotected = server.scheme == Scheme::Wss && self.tls.is_none();
-        let address = self.proxy.as_ref().map_or(&server.address, |(address, _)| address).clone();
+        let address = self.proxies.get(&start.server).map_or(&server.address, |(address, _)| address).clone();
         let key = self.carrier.draw();
         self.attempts.insert(start.dial, Attempt { start, stage: Stage::Resolving(key), to: None });
         if unprotected {
@@ -140,7 +140,6 @@ impl Client {
 
     /// Asks for the upgrade; the hello is written now, with an ordinal and counts of this moment.
     fn upgrade(&mut self, now: Instant, start: Start, key: Key) {
-        let Some(server) = self.config.servers.get(start.server).cloned() else { return };
         let Some(hello) = self.carrier.session.hello(now) else {
             return self.end_attempt(now, start.dial, Outcome::Abandoned);
         };
@@ -150,7 +149,7 @@ impl Client {
             self.carrier.session.detach(now, hello.ordinal, LinkLoss::GivenUp);
             return self.end_attempt(now, start.dial, Outcome::Abandoned);
         }
-        let request = match self.request(&server, &hello) {
+        let request = match self.request(start.server, &hello) {
             Ok(request) => request,
             Err(error) => {
                 self.carrier.session.detach(now, hello.ordinal, LinkLoss::GivenUp);
@@ -168,7 +167,8 @@ impl Client {
         }
     }
 
-    fn request(&self, server: &ServerConfig, hello: &Hello) -> Result<ClientUpgrade, UpgradeError> {
+    fn request(&self, index: usize, hello: &Hello) -> Result<ClientUpgrade, UpgradeError> {
+        let server = &self.config.servers[index];
         let scheme = match server.scheme {
             Scheme::Ws => link::Scheme::Ws,
             Scheme::Wss => link::Scheme::Wss,
@@ -186,7 +186,7 @@ impl Client {
             request = request.with_owner(&base64::encode(&self.owner))?;
         }
         request = request.with_tls(self.tls.clone().filter(|_| server.scheme == Scheme::Wss));
-        if let Some((_, proxy)) = &self.proxy {
+        if let Some((_, proxy)) = self.proxies.get(&index) {
             request = request.with_proxy(proxy.clone());
         }
         Ok(request)
@@ -299,7 +299,8 @@ impl Client {
             LinkEnd::Tls(end) if end.is_permanent() => Outcome::Refused(PERMANENT),
             LinkEnd::Answer(_) | LinkEnd::Violation(_) | LinkEnd::Closed { .. } => Outcome::Refused(TRANSIENT),
             LinkEnd::Timeout(_) => Outcome::PathFailed(PathFailure::TimedOut),
-            LinkEnd::Proxy(_) | LinkEnd::Tls(_) | LinkEnd::Truncated | LinkEnd::Aborted | LinkEnd::Request { .. } => {
+            LinkEnd::Proxy(end) => refused_by_proxy(*end).unwrap_or(Outcome::PathFailed(PathFailure::Broken)),
+            LinkEnd::Tls(_) | LinkEnd::Truncated | LinkEnd::Aborted | LinkEnd::Request { .. } => {
                 Outcome::PathFailed(PathFailure::Broken)
             }
         };
@@ -393,7 +394,7 @@ impl Client {
     fn note(&mut self, dial: DialId, why: DialError) {
         let Some(Attempt { start, to, .. }) = self.attempts.get(&dial) else { return };
         let Some(server) = self.config.servers.get(start.server) else { return };
-        let proxy = self.proxy.as_ref().map(|(address, _)| address.clone());
+        let proxy = self.proxies.get(&start.server).map(|(address, _)| address.clone());
         let address = server.address.clone();
         self.failures.push(DialFailure { server: start.server, address, proxy, to: *to, why });
     }
@@ -454,6 +455,17 @@ fn failure(why: io::ErrorKind) -> PathFailure {
         | io::ErrorKind::AddrNotAvailable
         | io::ErrorKind::NetworkDown => PathFailure::Unreachable,
         _ => PathFailure::Broken,
+    }
+}
+
+/// What a proxy has decided against us; none if it merely could not, which is the path's failure.
+///
+/// Wrong credentials said again and again lock accounts.
+fn refused_by_proxy(end: ProxyEnd) -> Option<Outcome> {
+    match end {
+        ProxyEnd::Credentials | ProxyEnd::Reply(ProxyEnd::FORBIDDEN) => Some(Outcome::Refused(PERMANENT)),
+        ProxyEnd::Refused(status @ 400..=499) => Some(Outcome::Refused(Refusal::from_status(status, None, None))),
+        ProxyEnd::Early | ProxyEnd::Head(_) | ProxyEnd::Refused(_) | ProxyEnd::Reply(_) | ProxyEnd::Socks => None,
     }
 }
 

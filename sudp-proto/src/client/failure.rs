@@ -116,7 +116,8 @@ impl DialError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Http { kind, .. } => !matches!(kind, RefusalKind::Transient),
-            Self::Proxy(ProxyEnd::Credentials) | Self::Request(_) | Self::Subprotocol | Self::TlsMissing => true,
+            Self::Proxy(ProxyEnd::Credentials | ProxyEnd::Refused(403) | ProxyEnd::Reply(ProxyEnd::FORBIDDEN)) => true,
+            Self::Request(_) | Self::Subprotocol | Self::TlsMissing => true,
             Self::Tls(end) => end.is_permanent(),
             Self::Refused { code, .. } => {
                 matches!(code, Code::Denied | Code::Version | Code::Malformed | Code::Limit | Code::Stale)
@@ -229,7 +230,7 @@ fn proxy_words(end: ProxyEnd) -> String {
         ProxyEnd::Reply(reply) => {
             let why = match reply {
                 1 => "general failure",
-                2 => "its rules forbid this server or its port",
+                ProxyEnd::FORBIDDEN => "its rules forbid this server or its port",
                 3 => "network unreachable",
                 4 => "host unreachable; its name may not resolve there",
                 5 => "the server refused the connection",

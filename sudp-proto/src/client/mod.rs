@@ -9,6 +9,7 @@
 //! It ends with [`Session::close`], at once, or [`Session::drain`], in peace; then nothing is due any more.
 //!
 //! ```
+//! use std::collections::BTreeMap;
 //! use std::time::Instant;
 //!
 //! use sudp_proto::Seed;
@@ -27,7 +28,7 @@
 //!     limits: Limits::default(),
 //!     started: 1_700_000_000,
 //!     headers: vec![("Authorization".into(), "Bearer abc".into())],
-//!     proxy: None,
+//!     proxies: BTreeMap::new(),
 //!     tls: None,
 //!     pool: Pool::memory(64 << 20, 128 << 10),
 //!     seed: Seed::from(1),
@@ -89,8 +90,8 @@ pub struct ClientSetup {
     pub started: u64,
     /// Headers for every upgrade request: credentials, a host name of its own.
     pub headers: Vec<(String, String)>,
-    /// The proxy that all dials go through.
-    pub proxy: Option<(Address, Proxy)>,
+    /// The proxies that are dialled instead of servers, by the index of the server.
+    pub proxies: BTreeMap<usize, (Address, Proxy)>,
     /// How it speaks TLS with servers of `wss`; without it these are not dialled.
     pub tls: Option<ClientTls>,
     /// Where its memory comes from.
@@ -104,7 +105,7 @@ impl ClientSetup {
     /// [started](Self::started).
     pub fn new(config: ClientConfig, pool: Pool, seed: Seed) -> Self {
         let limits = Limits::default();
-        Self { config, limits, started: 0, headers: Vec::new(), proxy: None, tls: None, pool, seed }
+        Self { config, limits, started: 0, headers: Vec::new(), proxies: BTreeMap::new(), tls: None, pool, seed }
     }
 
     /// Checks that everything has a value that it may have, and that all of it goes together.
@@ -141,7 +142,7 @@ pub struct Client {
     dialer: Dialer,
     config: ClientConfig,
     headers: Vec<(String, String)>,
-    proxy: Option<(Address, Proxy)>,
+    proxies: BTreeMap<usize, (Address, Proxy)>,
     tls: Option<ClientTls>,
     link_limits: LinkLimits,
     rng: Rng,
@@ -168,7 +169,7 @@ struct Attached {
 impl Client {
     /// A client that dials as soon as it is driven.
     pub fn new(now: Instant, setup: ClientSetup) -> Self {
-        let ClientSetup { config, mut limits, started, headers, proxy, tls, pool, seed } = setup;
+        let ClientSetup { config, mut limits, started, headers, proxies, tls, pool, seed } = setup;
         let mut rng = Rng::new(&seed);
         limits.links = config.links;
         let link_limits = LinkLimits {
@@ -188,7 +189,7 @@ impl Client {
             dialer,
             config,
             headers,
-            proxy,
+            proxies,
             tls,
             link_limits,
             rng,

@@ -58,6 +58,11 @@ pub enum ProxyEnd {
     Socks,
 }
 
+impl ProxyEnd {
+    /// The SOCKS reply of a proxy whose rules do not allow the connection.
+    pub const FORBIDDEN: u8 = 2;
+}
+
 impl Proxy {
     /// A proxy that asks for no credentials.
     pub const fn new(kind: ProxyKind) -> Self {
@@ -65,10 +70,13 @@ impl Proxy {
     }
 
     /// Sets what to say when asked: 1 to 255 bytes each, no control characters, no colon in a user for `CONNECT`.
+    ///
+    /// With `CONNECT` the password may be empty, as where the user is a token.
     pub fn with_credentials(mut self, user: &str, password: &str) -> Result<Self, UpgradeError> {
         let proper = |text: &str| (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
         let colon = matches!(self.kind, ProxyKind::Connect) && user.contains(':');
-        if !proper(user) || !proper(password) || colon {
+        let without = password.is_empty() && matches!(self.kind, ProxyKind::Connect);
+        if !proper(user) || !(proper(password) || without) || colon {
             return Err(UpgradeError::Credentials);
         }
         self.credentials = Some(Credentials { user: user.to_owned(), password: password.to_owned() });

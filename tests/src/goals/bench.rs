@@ -347,7 +347,7 @@ fn client(seed: Seed, limits: &Limits, course: Course) -> Client {
         limits: limits.clone(),
         started: 1,
         headers: Vec::new(),
-        proxy: None,
+        proxies: BTreeMap::new(),
         tls: None,
         pool: Pool::memory(64 << 20, 128 << 10),
         seed,

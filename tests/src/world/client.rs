@@ -1,5 +1,6 @@
 //! Clients: their processes, tunnels and applications.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sudp_proto::Seed;
@@ -85,7 +86,7 @@ impl World {
             limits: limits(self.plan.links),
             started: self.coverage.processes,
             headers: Vec::new(),
-            proxy: None,
+            proxies: BTreeMap::new(),
             tls: None,
             pool: Pool::memory(64 << 20, 128 << 10),
             seed: self.rng.fork(),

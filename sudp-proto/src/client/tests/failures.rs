@@ -18,7 +18,8 @@ fn named(proxy: Option<(Address, Proxy)>) -> Client {
     let address = Address { host: Name::Name("sudp.example".into()), port: 80 };
     let config = ClientConfig::new(vec![ServerConfig::new(Scheme::Ws, address)]);
     let pool = Pool::memory(64 << 20, 128 << 10);
-    Client::new(epoch(), ClientSetup { proxy, ..ClientSetup::new(config, pool, Seed::from(1)) })
+    let proxies = proxy.map(|proxy| (0, proxy)).into_iter().collect();
+    Client::new(epoch(), ClientSetup { proxies, ..ClientSetup::new(config, pool, Seed::from(1)) })
 }
 
 fn proxy(kind: ProxyKind) -> (Address, Proxy) {
@@ -132,6 +133,65 @@ fn a_proxy_that_says_no_is_named_with_its_reason() {
         assert_eq!(failure.why, DialError::Proxy(end), "{said}");
         assert!(said.starts_with("sudp.example:80 through the proxy 10.0.0.1:3128: "), "{said}");
         assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn each_server_is_dialled_by_its_own_proxy_or_by_none() {
+    let at = |last| SocketAddr::from(([192, 0, 2, last], 80));
+    let servers = (1..=3)
+        .map(|last| ServerConfig { priority: last.into(), ..ServerConfig::new(Scheme::Ws, Address::from(at(last))) });
+    let pool = Pool::memory(64 << 20, 128 << 10);
+    let via = |last: u8, kind| {
+        (usize::from(last) - 1, (Address::from(SocketAddr::from(([10, 0, 0, last], 3_128))), Proxy::new(kind)))
+    };
+    let proxies = BTreeMap::from([via(1, ProxyKind::Connect), via(3, ProxyKind::Socks5)]);
+    let config = ClientConfig::new(servers.collect());
+    let mut client = Client::new(epoch(), ClientSetup { proxies, ..ClientSetup::new(config, pool, Seed::from(1)) });
+
+    let (mut seen, mut now) = (BTreeMap::new(), epoch());
+    while seen.len() < 3 {
+        while let Some(order) = client.poll_order(now) {
+            let Order::Dial { key, to } = order else { continue };
+            client.handle_connected(now, key);
+            seen.insert(to, client.output(now, key).first().copied());
+            client.handle_failed(now, key, io::ErrorKind::ConnectionReset);
+        }
+        now += ms(100);
+        client.handle_timeout(now);
+        assert!(now < epoch() + secs(60), "{seen:?}");
+    }
+    let first = [("10.0.0.1:3128", b'C'), ("10.0.0.3:3128", 5), ("192.0.2.2:80", b'G')];
+    assert_eq!(seen, first.map(|(to, word)| (to.parse().unwrap(), Some(word))).into());
+    let proxied: BTreeSet<_> = failures(&mut client).into_iter().map(|it| (it.server, it.proxy.is_some())).collect();
+    assert_eq!(proxied, [(0, true), (1, false), (2, true)].into());
+}
+
+#[test]
+fn a_proxy_that_will_not_is_left_alone_and_one_that_cannot_is_asked_again_soon() {
+    let cases: [(ProxyKind, &[u8], bool); 9] = [
+        (ProxyKind::Connect, b"HTTP/1.1 407 Who?\r\n\r\n", true),
+        (ProxyKind::Connect, b"HTTP/1.1 403 No\r\n\r\n", true),
+        (ProxyKind::Connect, b"HTTP/1.1 500 Oops\r\n\r\n", false),
+        (ProxyKind::Connect, b"HTTP/1.1 503 Down\r\n\r\n", false),
+        (ProxyKind::Connect, b"HTTP/1.1 429 Busy\r\n\r\n", false),
+        (ProxyKind::Socks5, &[5, 0xff], true),
+        (ProxyKind::Socks5, &[5, 0, 5, 2, 0, 1, 0, 0, 0, 0, 0, 0], true),
+        (ProxyKind::Socks5, &[5, 0, 5, 5, 0, 1, 0, 0, 0, 0, 0, 0], false),
+        (ProxyKind::Socks5, &[4, 0], false),
+    ];
+    for (kind, answer, waits) in cases {
+        let mut client = named(Some(proxy(kind)));
+        let key = connect(&mut client);
+        client.handle_input(epoch(), key, &mut BytesMut::from(answer));
+        while client.poll_order(epoch()).is_some() {}
+        let dials = (1..150).any(|tenths| {
+            let now = epoch() + ms(100) * tenths;
+            client.handle_timeout(now);
+            std::iter::from_fn(|| client.poll_order(now)).any(|order| matches!(order, Order::Dial { .. }))
+        });
+        assert_eq!(dials, !waits, "{kind:?} {answer:?}");
+        assert_eq!(failures(&mut client)[0].why.is_permanent(), waits, "{kind:?} {answer:?}");
     }
 }
 

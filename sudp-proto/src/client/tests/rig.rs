@@ -367,7 +367,7 @@ fn client(now: Instant, config: ClientConfig, started: u64) -> Client {
         limits: Limits::default(),
         started,
         headers: Vec::new(),
-        proxy: None,
+        proxies: BTreeMap::new(),
         tls: None,
         pool: Pool::memory(64 << 20, 128 << 10),
         seed: Seed::from(started),

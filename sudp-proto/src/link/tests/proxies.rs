@@ -150,12 +150,14 @@ fn f18_socks_answers_other_than_success_end_the_link() {
 fn credentials_that_cannot_be_said_are_refused() {
     let long = "a".repeat(256);
     for (user, password) in
-        [("", "a"), ("a", ""), (long.as_str(), "a"), ("a", long.as_str()), ("a\n", "a"), ("a", "\0")]
+        [("", "a"), (long.as_str(), "a"), ("a", long.as_str()), ("a\n", "a"), ("a", "\0")]
     {
         for proxy in [connect(), socks()] {
             assert_eq!(proxy.with_credentials(user, password), Err(UpgradeError::Credentials), "{user:?} {password:?}");
         }
     }
+    assert_eq!(socks().with_credentials("a", ""), Err(UpgradeError::Credentials));
+    assert!(connect().with_credentials("token", "").is_ok());
     assert_eq!(connect().with_credentials("a:b", "c"), Err(UpgradeError::Credentials));
     assert!(socks().with_credentials("a:b", "c").is_ok());
 }
