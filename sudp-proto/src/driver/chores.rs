@@ -93,13 +93,28 @@ impl<E: Endpoint> Driver<E> {
         }
     }
 
-    fn bind(&mut self, now: Instant, owner: Owner, socket: &Socket, io: &mut impl Io) -> Result<SocketAddr, Code> {
+    pub(super) fn bind(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+        socket: &Socket,
+        io: &mut impl Io,
+    ) -> Result<SocketAddr, Code> {
         self.close_owner(now, owner, io);
-        let token = self.doors.insert(Door::Udp(Udp { owner, full: false, waiting: Vec::new(), faults: 0 }));
-        io.bind(token, socket).map_err(|error| {
-            self.close(token, io);
-            code_of(error.kind())
-        })
+        let token = self.doors.insert(Door::Udp(Udp::new(owner, *socket)));
+        match io.bind(token, socket) {
+            Ok(here) => {
+                if let (Some(udp), Socket::Listener(at)) = (self.doors.udp_mut(token), socket) {
+                    // Should it be opened anew, it is where it was.
+                    udp.socket = Socket::Listener((at.ip(), here.port()).into());
+                }
+                Ok(here)
+            }
+            Err(error) => {
+                self.close(token, io);
+                Err(code_of(error.kind()))
+            }
+        }
     }
 
     /// Closes the socket of a flow or a tunnel, if there is one.

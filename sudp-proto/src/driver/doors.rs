@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::{Key, Token, Way};
+use super::{Key, Socket, Token, Way};
 use crate::wire::{FlowId, TunnelId};
 
 /// Every door there is.
@@ -60,8 +61,12 @@ pub(super) struct Udp {
     pub(super) full: bool,
     /// Flows that wait until it takes more.
     pub(super) waiting: Vec<FlowId>,
-    /// Errors in a row that speak of the socket itself.
+    /// How it was opened.
+    pub(super) socket: Socket,
+    /// Errors in a row when it was read.
     pub(super) faults: u32,
+    /// Until when it is not read for that.
+    pub(super) pauses: Option<Instant>,
 }
 
 /// Whose a UDP socket is.
@@ -101,6 +106,12 @@ struct Slot {
     door: Door,
     /// It stands in the queue if any of them is set.
     ways: Ways,
+}
+
+impl Udp {
+    pub(super) fn new(owner: Owner, socket: Socket) -> Self {
+        Self { owner, full: false, waiting: Vec::new(), socket, faults: 0, pauses: None }
+    }
 }
 
 impl Stream {

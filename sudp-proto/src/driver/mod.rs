@@ -17,7 +17,7 @@ mod io;
 mod sockets;
 mod streams;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ pub struct Driver<E> {
     /// Flows without a socket of ours that have something for the application.
     deliveries: VecDeque<FlowId>,
     batch: Batch,
+    /// Sockets that are not read for a while, by when that ends; some are closed since.
+    pauses: BTreeSet<(Instant, Token)>,
     /// Storage for the answers to a lookup.
     answers: Vec<SocketAddr>,
 }
@@ -82,6 +84,7 @@ impl<E: Endpoint> Driver<E> {
             unsent: false,
             deliveries: VecDeque::new(),
             batch: Batch::default(),
+            pauses: BTreeSet::new(),
             answers: Vec::new(),
         }
     }
@@ -112,6 +115,7 @@ impl<E: Endpoint> Driver<E> {
     /// A turn is also due after any call to the endpoint that may have changed something.
     pub fn turn(&mut self, now: Instant, io: &mut impl Io) -> Turn {
         let mut budget = Budget { doors: DOORS, datagrams: DATAGRAMS, bytes: BYTES };
+        self.end_pauses(now);
         self.do_chores(now, io);
         if self.overdue(now).is_some_and(|late| late > PAUSE) {
             // We were not running. What arrived meanwhile is proof of life, and must be seen before
@@ -127,7 +131,8 @@ impl<E: Endpoint> Driver<E> {
         self.write_all(now, io);
         let more = self.do_chores(now, io);
         self.resume_reading();
-        let deadline = self.endpoint.poll_timeout().map(|deadline| deadline.at);
+        let pause = self.pauses.first().map(|(until, _)| *until);
+        let deadline = self.endpoint.poll_timeout().map(|deadline| deadline.at).into_iter().chain(pause).min();
         let again = more || self.behind() || self.doors.has_ready() || deadline.is_some_and(|at| at <= now);
         Turn { deadline, again }
     }

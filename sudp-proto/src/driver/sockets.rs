@@ -1,9 +1,9 @@
 //! UDP sockets: what comes in at listeners and flows, and what an error says.
 
 use std::io::{self, ErrorKind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::doors::{Door, Owner, Ways};
+use super::doors::{Owner, Udp, Ways};
 use super::{Budget, Driver, Endpoint, Io, Step, Token, Way};
 use crate::stats::DropReason;
 use crate::wire::Code;
@@ -38,6 +38,9 @@ impl<E: Endpoint> Driver<E> {
     fn receive(&mut self, now: Instant, token: Token, io: &mut impl Io, budget: &mut Budget) {
         let Self { doors, endpoint, .. } = self;
         let (Some(udp), Some(session)) = (doors.udp_mut(token), endpoint.session()) else { return };
+        if udp.pauses.is_some_and(|until| now < until) {
+            return;
+        }
         let (mut datagrams, mut bytes) = (0, 0);
         let outcome = io.recv(token, |from, payload| {
             datagrams += 1;
@@ -52,29 +55,55 @@ impl<E: Endpoint> Driver<E> {
         budget.spend(datagrams, bytes);
         match outcome {
             Ok(step) => {
-                udp.faults = 0;
+                (udp.faults, udp.pauses) = (0, None);
                 if matches!(step, Step::More(_)) {
                     doors.ring(token, Way::In);
                 }
             }
-            Err(error) if speaks_of_the_past(error.kind()) => doors.ring(token, Way::In),
-            Err(_) if udp.faults < FAULTS => {
-                udp.faults += 1;
-                doors.ring(token, Way::In);
+            Err(error) => {
+                udp.faults = udp.faults.saturating_add(1);
+                let past = speaks_of_the_past(error.kind());
+                if past && udp.faults <= AT_ONCE {
+                    // What arrived stands behind it.
+                    doors.ring(token, Way::In);
+                } else if past || udp.faults < FAULTS {
+                    // Nobody rings for what may be there, and to ask again at once would spin.
+                    let until = now + FIRST_PAUSE.saturating_mul(1 << udp.faults.min(16)).min(LAST_PAUSE);
+                    udp.pauses = Some(until);
+                    self.pauses.insert((until, token));
+                } else {
+                    self.replace(now, token, io);
+                }
             }
-            Err(_) => self.give_up(now, token, io),
         }
     }
 
-    /// A socket that says nothing but errors is closed, and whose it was learns so.
-    fn give_up(&mut self, now: Instant, token: Token, io: &mut impl Io) {
-        self.unblock(now, token);
-        let Some(Door::Udp(udp)) = self.doors.remove(token) else { return };
-        io.close(token);
-        let Some(session) = self.endpoint.session() else { return };
-        match udp.owner {
-            Owner::Flow(flow) => session.handle_socket(now, flow, Err(Code::Unreachable)),
-            Owner::Tunnel(tunnel) => session.handle_listening(now, tunnel, Err(Code::Unreachable)),
+    /// Rings for the sockets whose pause is over.
+    pub(super) fn end_pauses(&mut self, now: Instant) {
+        while let Some((until, token)) = self.pauses.first().copied().filter(|(until, _)| *until <= now) {
+            self.pauses.remove(&(until, token));
+            self.doors.ring(token, Way::In);
+        }
+    }
+
+    /// A socket that says nothing but errors is worth nothing. A listener is opened anew where it was; a
+    /// flow ends, for its port is gone with it.
+    fn replace(&mut self, now: Instant, token: Token, io: &mut impl Io) {
+        let Some(Udp { owner, socket, .. }) = self.doors.udp_mut(token) else { return };
+        let (owner, socket) = (*owner, *socket);
+        self.close_owner(now, owner, io);
+        match owner {
+            Owner::Flow(flow) => {
+                if let Some(session) = self.endpoint.session() {
+                    session.handle_socket(now, flow, Err(Code::Unreachable));
+                }
+            }
+            Owner::Tunnel(tunnel) => {
+                let outcome = self.bind(now, owner, &socket, io);
+                if let (Err(_), Some(session)) = (&outcome, self.endpoint.session()) {
+                    session.handle_listening(now, tunnel, outcome);
+                }
+            }
         }
     }
 }
@@ -92,21 +121,37 @@ pub(super) fn speaks_of_the_past(kind: ErrorKind) -> bool {
 }
 
 /// Why a datagram is lost that could not be sent.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours, and there are many")]
 pub(super) fn reason_of(error: &io::Error) -> DropReason {
-    if error.kind() == ErrorKind::FileTooLarge || error.raw_os_error() == Some(MESSAGE_SIZE) {
-        DropReason::Oversize
-    } else {
-        DropReason::Unreachable
+    match (error.raw_os_error(), error.kind()) {
+        (Some(MESSAGE_SIZE), _) | (_, ErrorKind::FileTooLarge) => DropReason::Oversize,
+        (Some(NO_BUFFERS), _) | (_, ErrorKind::OutOfMemory) => DropReason::Full,
+        // A firewall of this host, or an address that takes special leave, as broadcast does.
+        (_, ErrorKind::PermissionDenied) => DropReason::Denied,
+        _ => DropReason::Unreachable,
     }
 }
 
-/// Errors in a row, none of them about the past, after which a socket is given up.
+/// Errors in a row about the past that are passed over without a pause.
+const AT_ONCE: u32 = 8;
+/// Errors in a row, none of them about the past, after which a socket is worth nothing: about a minute of pauses.
 const FAULTS: u32 = 64;
-/// `EMSGSIZE`: the one error that has no kind of its own.
+/// Pauses double up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// `EMSGSIZE`, which has no kind of its own.
 const MESSAGE_SIZE: i32 = if cfg!(windows) {
     10_040
 } else if cfg!(any(target_os = "linux", target_os = "android")) {
     90
 } else {
     40
+};
+/// `ENOBUFS`, which has no kind of its own.
+const NO_BUFFERS: i32 = if cfg!(windows) {
+    10_055
+} else if cfg!(any(target_os = "linux", target_os = "android")) {
+    105
+} else {
+    55
 };

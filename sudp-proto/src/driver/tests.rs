@@ -2,6 +2,7 @@
 
 mod bench;
 mod datagrams;
+mod errors;
 mod faults;
 mod joined;
 mod machine;
@@ -94,6 +95,17 @@ impl World {
                 return;
             }
             self.driver.handle_ready(self.link, Way::In);
+        }
+    }
+
+    /// Lets seconds pass, with turns when they are due and none that does not end.
+    fn wait(&mut self, seconds: u32) {
+        for _ in 0..seconds * 10 {
+            self.now += ms(100);
+            self.remote.handle_timeout(self.now);
+            self.hear();
+            self.driver.handle_ready(self.link, Way::In);
+            self.settle();
         }
     }
 

@@ -88,36 +88,42 @@ fn a_socket_that_says_writable_and_takes_nothing_drops_with_a_reason() {
 }
 
 #[test]
-fn errors_cost_budget() {
+fn errors_in_a_row_end_in_a_pause_and_not_in_a_spin() {
     let (mut world, _) = with_flow();
     let (socket, plug) = world.bench.only();
     plug.receives.extend((0..1_000).map(|_| refused()));
     let before = world.bench.calls.receives;
     world.driver.handle_ready(socket, Way::In);
 
-    assert!(world.turn().again);
-    assert_eq!(world.bench.calls.receives - before, DOORS);
+    let turn = world.turn();
+    assert_eq!((turn.again, world.bench.calls.receives - before), (false, 9));
+    assert!(turn.deadline.is_some_and(|at| at <= world.now + crate::testing::secs(1)));
 }
 
 #[test]
 fn errors_about_earlier_datagrams_never_end_a_socket() {
     let (mut world, flow) = with_flow();
     let (socket, plug) = world.bench.only();
-    plug.receives.extend((0..1_000).map(|_| refused()));
+    plug.receives.extend((0..20).map(|_| refused()));
     plug.incoming.push_back((at(9), b"answer".to_vec()));
     world.driver.handle_ready(socket, Way::In);
-    world.turns();
+    world.wait(15);
 
     assert_eq!(world.session().books(flow).unwrap().accepted, 1);
 }
 
 #[test]
-fn a_socket_that_says_nothing_but_errors_is_given_up() {
+fn a_socket_that_says_nothing_but_errors_for_a_minute_is_given_up_with_its_flow() {
     let (mut world, flow) = with_flow();
     let (socket, plug) = world.bench.only();
     plug.receives.extend((0..1_000).map(|_| Err(ErrorKind::InvalidInput.into())));
     world.driver.handle_ready(socket, Way::In);
-    world.settle();
+    for _ in 0..5 {
+        world.wait(10);
+        assert_eq!(world.bench.closed, []);
+        world.remote_sends(5_000, b"it is in use");
+    }
+    world.wait(20);
 
     assert_eq!(world.bench.closed, [socket]);
     assert!(world.session().books(flow).is_none(), "the flow is over");

@@ -41,14 +41,23 @@ fn a_stream_that_cannot_be_finished_is_given_up_and_all_of_it_was_written() {
 }
 
 #[test]
-fn a_listener_that_says_nothing_but_errors_is_given_up_and_its_tunnel_told() {
+fn a_listener_that_says_nothing_but_errors_is_opened_anew_and_its_tunnel_told_only_if_that_fails() {
     let mut world = World::client(Some(at(5_005)));
     while world.session().poll_event().is_some() {}
     let (listener, plug) = world.bench.only();
     plug.receives.extend((0..1_000).map(|_| Err(ErrorKind::InvalidInput.into())));
     world.driver.handle_ready(listener, Way::In);
-    world.settle();
+    world.wait(90);
     assert_eq!(world.bench.closed, [listener]);
+    assert_eq!(world.session().poll_event(), None);
+
+    let (second, plug) = world.bench.only();
+    assert_eq!(plug.socket, Socket::Listener(at(5_005)));
+    plug.receives.extend((0..1_000).map(|_| Err(ErrorKind::InvalidInput.into())));
+    world.bench.unbindable = Some(ErrorKind::AddrInUse);
+    world.driver.handle_ready(second, Way::In);
+    world.wait(90);
+    assert_eq!(world.bench.closed[..2], [listener, second]);
     let gone = Event::TunnelBound { tunnel: TUNNEL, outcome: Err(Code::Unreachable) };
     assert_eq!(world.session().poll_event(), Some(gone));
 }
@@ -90,7 +99,7 @@ fn a_lookup_is_no_stream_that_could_be_moved() {
 #[test]
 fn a_door_is_only_what_it_is_and_rings_only_while_it_is_there() {
     let mut doors = Doors::default();
-    let udp = Udp { owner: Owner::Tunnel(TUNNEL), full: false, waiting: Vec::new(), faults: 0 };
+    let udp = Udp::new(Owner::Tunnel(TUNNEL), Socket::Listener(at(1)));
     let (token, other) = (doors.insert(Door::Udp(udp)), Token { index: 7, generation: 0 });
     assert!(doors.stream_mut(token).is_none() && doors.lookup_mut(token).is_none());
     assert!(doors.udp_mut(token).is_some() && doors.udp_mut(other).is_none());
