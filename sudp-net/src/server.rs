@@ -19,7 +19,7 @@ use sudp_proto::session::{Access, LinkState};
 use sudp_proto::stats::{Counters, QueueDelay};
 use sudp_proto::wire::{Code, GoAwayReason, SessionId};
 
-use crate::accept::Accepting;
+use crate::accept::{Accepting, Trouble};
 use crate::admit::Admit;
 use crate::error::{BindError, Gone};
 use crate::event::{Events, ServerEvent, Subscribers};
@@ -168,7 +168,7 @@ impl<R: Runtime> Server<R> {
                 at: *at,
                 stop,
                 pause: Box::pin(shared.means.runtime.timer()),
-                pausing: None,
+                trouble: Trouble::default(),
             });
         }
         Ok(Self { shared, listening, accepting })

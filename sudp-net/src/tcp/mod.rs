@@ -41,7 +41,8 @@ pub(crate) fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     socket.set_nonblocking(true)?;
     match socket.connect(&to.into()) {
         Ok(()) => {}
-        Err(error) if is_under_way(&error) => {}
+        // One that was interrupted goes on by itself.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted || is_under_way(&error) => {}
         Err(error) => return Err(error),
     }
     Ok(socket.into())
