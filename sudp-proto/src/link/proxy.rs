@@ -186,7 +186,8 @@ impl Dialogue {
 fn connected(status: u16) -> Result<Option<Step>, ProxyEnd> {
     match status {
         200..=299 => Ok(Some(Step::Through)),
-        407 => Err(ProxyEnd::Credentials),
+        // Of wrong credentials some say 401, as if they were the server.
+        401 | 407 => Err(ProxyEnd::Credentials),
         status => Err(ProxyEnd::Refused(status)),
     }
 }

@@ -68,6 +68,7 @@ fn f18_connect_answers_other_than_success_end_the_link() {
     let link = || through(connect(), "sudp.example");
     for (answer, end) in [
         (&b"HTTP/1.1 407 Auth\r\nProxy-Authenticate: Basic\r\n\r\n"[..], ProxyEnd::Credentials),
+        (b"HTTP/1.1 401 Unauthorized\r\n\r\n", ProxyEnd::Credentials),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", ProxyEnd::Refused(403)),
         (b"HTTP/1.1 301 Moved\r\nLocation: /\r\n\r\n", ProxyEnd::Refused(301)),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n<html>", ProxyEnd::Refused(502)),
