@@ -2,6 +2,7 @@
 //!
 //! `strace` makes the refusals. Where it is not installed, or may not trace, the stories are skipped and say so.
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};

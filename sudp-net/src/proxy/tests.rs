@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn server(url: &str) -> ServerConfig {
-    url.parse().unwrap()
+    url.parse().expect("it can be used")
 }
 
 fn rules(variables: &'static [(&'static str, &'static str)]) -> Result<ProxyRules, ProxyError> {
@@ -14,7 +14,7 @@ fn rules(variables: &'static [(&'static str, &'static str)]) -> Result<ProxyRule
 
 /// Where the way to a server leads first, if that is a proxy.
 fn via(variables: &'static [(&'static str, &'static str)], url: &str) -> Option<String> {
-    rules(variables).unwrap().proxy_for(&server(url)).map(|(address, _)| address.to_string())
+    rules(variables).expect("it can be used").proxy_for(&server(url)).map(|(address, _)| address.to_string())
 }
 
 fn read(url: &str) -> Result<(String, Proxy), ProxyUrlError> {
@@ -24,7 +24,7 @@ fn read(url: &str) -> Result<(String, Proxy), ProxyUrlError> {
 #[test]
 fn a_url_says_where_a_proxy_is_of_which_kind_and_who_we_are() {
     let (connect, socks) = (Proxy::new(ProxyKind::Connect), Proxy::new(ProxyKind::Socks5));
-    let known = |proxy: &Proxy, user, password| proxy.clone().with_credentials(user, password).unwrap();
+    let known = |proxy: &Proxy, user, password| proxy.clone().with_credentials(user, password).expect("it can be used");
     for (url, address, proxy) in [
         ("http://proxy.example:3128", "proxy.example:3128", connect.clone()),
         ("HTTP://Proxy.Example:3128/", "proxy.example:3128", connect.clone()),
@@ -70,11 +70,11 @@ fn a_url_that_cannot_be_used_is_told_why_and_what_may_be_a_password_is_not_repea
         ("http://:canary@proxy:80", Credentials),
         ("socks5://canary@proxy:80", Credentials),
     ] {
-        let found = read(url).unwrap_err();
+        let found = read(url).expect_err("it cannot be used");
         assert_eq!(found, error, "{url}");
         assert!(!format!("{found} {found:?}").contains("canary"), "{found}");
     }
-    let url: ProxyUrl = "http://canary:canary@proxy:80".parse().unwrap();
+    let url: ProxyUrl = "http://canary:canary@proxy:80".parse().expect("it can be used");
     let printed = format!("{url} {url:?} {:?}", ProxyRules::all(url.clone()));
     assert!(printed.starts_with("proxy:80 ") && !printed.contains("canary"), "{printed}");
 }
@@ -108,11 +108,16 @@ fn a_variable_that_a_web_server_sets_for_strangers_is_not_read() {
 
 #[test]
 fn a_variable_that_cannot_be_used_is_named() {
-    let error = rules(&[("https_proxy", "https://canary@proxy")]).unwrap_err();
+    let error = rules(&[("https_proxy", "https://canary@proxy")]).expect_err("it cannot be used");
     assert_eq!(error, ProxyError { variable: "https_proxy", source: ProxyUrlError::Tls });
     let said = error.to_string();
     assert!(said.starts_with("the environment variable https_proxy: ") && !said.contains("canary"), "{said}");
-    assert_eq!(rules(&[("https_proxy", "gopher://x"), ("no_proxy", "*")]).unwrap().proxy_for(&server("wss://a")), None);
+    assert_eq!(
+        rules(&[("https_proxy", "gopher://x"), ("no_proxy", "*")])
+            .expect("it can be used")
+            .proxy_for(&server("wss://a")),
+        None
+    );
 }
 
 #[test]
@@ -127,9 +132,9 @@ fn this_machine_is_dialled_directly_unless_asked_for() {
         "ws://[::ffff:127.0.0.1]",
     ] {
         assert_eq!(via(ALL, url), None, "{url}");
-        let asked = rules(ALL).unwrap().with_loopback();
+        let asked = rules(ALL).expect("it can be used").with_loopback();
         assert!(asked.proxy_for(&server(url)).is_some(), "{url}");
-        let told = ProxyRules::all("a:1".parse().unwrap());
+        let told = ProxyRules::all("a:1".parse().expect("it can be used"));
         assert!(told.proxy_for(&server(url)).is_some(), "{url}: who names a proxy means it");
     }
     assert!(via(ALL, "ws://notlocalhost").is_some() && via(ALL, "ws://10.0.0.1").is_some());

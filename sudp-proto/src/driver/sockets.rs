@@ -121,7 +121,6 @@ pub(super) fn speaks_of_the_past(kind: ErrorKind) -> bool {
 }
 
 /// Why a datagram is lost that could not be sent.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours, and there are many")]
 pub(super) fn reason_of(error: &io::Error) -> DropReason {
     match (error.raw_os_error(), error.kind()) {
         (Some(MESSAGE_SIZE), _) | (_, ErrorKind::FileTooLarge) => DropReason::Oversize,
