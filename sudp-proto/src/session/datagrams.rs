@@ -15,7 +15,7 @@ use crate::wire::{Address, Code, Control, FlowClose, FlowId, Host, Open, TunnelI
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The session is over.
+    /// The session is over, or was asked to end.
     #[error("the session is closed")]
     Closed,
     /// There is no such flow, or it takes no more.
@@ -323,7 +323,7 @@ impl Session {
         source: Option<SocketAddr>,
         destination: Option<Address>,
     ) -> Result<Slot, SendError> {
-        if self.closed() {
+        if self.closed() || self.drain.takes_nothing() {
             return Err(SendError::Closed);
         }
         let (treatment, target) = self.tunnels.treatment(tunnel).ok_or(SendError::Tunnel(tunnel))?;
@@ -360,7 +360,7 @@ impl Session {
         address: Option<&Address>,
         payload: &[u8],
     ) -> Result<FlowId, SendError> {
-        if self.closed() {
+        if self.closed() || self.drain.takes_nothing() {
             return Err(SendError::Closed);
         }
         let limit = self.limits.datagram.min(self.largest_datagram(address));

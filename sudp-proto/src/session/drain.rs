@@ -20,9 +20,19 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Whether no datagram is cut any more.
-    pub(crate) fn holds_data(&self) -> bool {
+    /// Whether the session is on its way out.
+    pub(crate) fn begun(&self) -> bool {
         self.reason.is_some()
+    }
+
+    /// Whether no datagram is cut any more: what waits on the side that did not ask may have a next session.
+    pub(crate) fn holds_data(&self) -> bool {
+        self.reason.is_some() && !self.ours
+    }
+
+    /// Whether no datagram is taken any more: what waits on the side that asked has this session only.
+    pub(crate) fn takes_nothing(&self) -> bool {
+        self.ours
     }
 
     /// For how long the remote asked not to be dialled.
@@ -32,8 +42,8 @@ impl Drain {
 }
 
 impl Session {
-    /// Begins to end the session: both sides stop cutting datagrams, and the session closes when
-    /// nothing is unresolved on either. Links may still come and go.
+    /// Begins to end the session: this side takes no more datagrams, the other cuts no more, and the session
+    /// closes when nothing is queued here and nothing unresolved on either side. Links may still come and go.
     pub fn drain(&mut self, now: Instant, reason: GoAwayReason, after: Duration) {
         if self.closed() || self.drain.ours {
             return;
@@ -47,7 +57,7 @@ impl Session {
 
     /// Whether the session is on its way out.
     pub fn draining(&self) -> bool {
-        self.drain.holds_data()
+        self.drain.begun()
     }
 
     pub(crate) fn handle_go_away(&mut self, now: Instant, go_away: GoAway) {
@@ -62,12 +72,13 @@ impl Session {
         self.settle_drain(now);
     }
 
-    /// Says SETTLED once nothing is unresolved, and closes once both have said it.
+    /// Says SETTLED once nothing is unresolved or to be cut, and closes once both have said it.
     pub(crate) fn settle_drain(&mut self, now: Instant) {
-        if !self.drain.holds_data() || self.closed() {
+        if !self.drain.begun() || self.closed() {
             return;
         }
-        if !self.drain.settled_here && self.unresolved.is_empty() && self.controls.is_empty() {
+        let cut = self.controls.is_empty() && (self.drain.holds_data() || self.queues.is_empty());
+        if !self.drain.settled_here && cut && self.unresolved.is_empty() {
             self.drain.settled_here = true;
             self.say(Frame::Settled);
         }

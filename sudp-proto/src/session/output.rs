@@ -272,8 +272,9 @@ impl Session {
         let number = kind.map(|kind| self.pack(now, ordinal, lane, kind));
         // Only now: a flow whose last datagrams lie in the draft has nothing queued and nothing in
         // flight, and must not be closed for that.
-        for dropped in lost {
-            self.count_dropped(dropped);
+        if !lost.is_empty() {
+            lost.into_iter().for_each(|dropped| self.count_dropped(dropped));
+            self.settle_drain(now);
         }
         number
     }

@@ -62,6 +62,7 @@ impl Session {
         while let Some(slot) = self.flows.pop_look(now) {
             self.look_at(now, slot);
         }
+        self.settle_drain(now);
         self.settle_memory();
     }
 

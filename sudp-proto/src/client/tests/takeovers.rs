@@ -144,7 +144,7 @@ fn f15_a_server_that_drains_loses_nothing_and_the_client_waits_as_told() {
     assert_eq!(rig.dials.len(), dials, "five seconds are not over");
     rig.run(secs(5));
     assert_eq!(rig.served(), ["one", "two", "three"]);
-    assert_eq!(rig.answers, ["one", "three"], "the server cut no more data, and its queue went with it");
+    assert_eq!(rig.answers, ["one", "three"], "a server that drains takes no more answers");
     assert_eq!(rig.client.session().counters().in_doubt, 0);
     rig.run(secs(5));
     rig.assert_settled();

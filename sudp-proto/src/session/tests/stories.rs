@@ -181,6 +181,31 @@ fn a_drain_settles_everything_before_it_closes() {
 }
 
 #[test]
+fn who_drains_takes_nothing_more_and_sends_what_it_has() {
+    for role in [Role::Client, Role::Server] {
+        let mut pair = Pair::new();
+        pair.connect();
+        pair.send(4_000, b"begin");
+        pair.run(secs(1));
+        let flow = pair.client.flows().next().unwrap();
+        let now = pair.now;
+        // Far more than the window of the link.
+        for _ in 0..400 {
+            pair.half(role).send(now, flow, None, &[7; 1_000]).unwrap();
+        }
+        pair.half(role).drain(now, crate::wire::GoAwayReason::Shutdown, secs(0));
+        assert_eq!(pair.half(role).send(now, flow, None, b"too late"), Err(SendError::Closed));
+        assert_eq!(pair.half(role).open_flow(now, TUNNEL, None, None), Err(SendError::Closed));
+        pair.drain();
+        pair.run(secs(5));
+        let arrived = if role == Role::Client { pair.served.len() - 1 } else { pair.answered.len() };
+        assert_eq!(arrived, 400, "{role:?}");
+        assert!(pair.half(role).is_closed());
+        assert_eq!(pair.half(role).counters().dropped_out.total(), 0);
+    }
+}
+
+#[test]
 fn a_lost_session_moves_what_was_never_sent_and_counts_what_is_in_doubt() {
     let mut pair = Pair::new();
     let link = pair.connect();
