@@ -48,8 +48,12 @@ impl Session {
         self.tell(ordinal);
         self.counters.links_ended += 1;
         self.gone.push_back(Gone { ordinal, why, proven, farewell: None });
+        // That a session has ended says it of its links, and is its last word.
+        if self.closed() {
+            return;
+        }
         self.event(Event::LinkEnded { ordinal, why });
-        if self.links.live.is_empty() && !self.closed() {
+        if self.links.live.is_empty() {
             self.detached = Some(now);
             self.event(Event::Detached);
         }
