@@ -41,6 +41,11 @@ enum Exit {
 impl<E: Endpoint> Driver<E> {
     /// Sends what flows have to deliver, up to a bound.
     pub(super) fn flush(&mut self, io: &mut impl Io) {
+        self.deliveries.extend(self.left.drain(..));
+        // Nobody asked for these, or not for all of them: of such a flow only the newest are held.
+        for index in 0..self.deliveries.len() {
+            self.hold(self.deliveries[index]);
+        }
         let mut left = FLUSH;
         while left > 0 {
             let Some(session) = self.endpoint.session() else { return };
@@ -54,10 +59,7 @@ impl<E: Endpoint> Driver<E> {
             };
             match self.exit(flow) {
                 Exit::Door(token) => left = left.saturating_sub(self.take(flow, token, io)),
-                Exit::Hand => {
-                    self.hold(flow);
-                    self.deliveries.push_back(flow);
-                }
+                Exit::Hand => self.deliveries.push_back(flow),
                 Exit::Later => self.hold(flow),
             }
         }

@@ -42,6 +42,10 @@ pub struct Driver<E> {
     unsent: bool,
     /// Flows without a socket of ours that have something for the application.
     deliveries: VecDeque<FlowId>,
+    /// The one of them that was named last.
+    named: Option<FlowId>,
+    /// Those that were named, and of which not everything was taken.
+    left: Vec<FlowId>,
     batch: Batch,
     /// Sockets that are not read for a while, by when that ends; some are closed since.
     pauses: BTreeSet<(Instant, Token)>,
@@ -83,6 +87,8 @@ impl<E: Endpoint> Driver<E> {
             chores_left: false,
             unsent: false,
             deliveries: VecDeque::new(),
+            named: None,
+            left: Vec::new(),
             batch: Batch::default(),
             pauses: BTreeSet::new(),
             answers: Vec::new(),
@@ -145,13 +151,17 @@ impl<E: Endpoint> Driver<E> {
     /// the next turn; of flows that are not asked for, only the newest datagrams are held.
     pub fn poll_delivery(&mut self, now: Instant) -> Option<FlowId> {
         let session = self.endpoint.session()?;
-        while let Some(flow) = self.deliveries.pop_front() {
-            session.unblock(now, flow);
-            if session.inbox(flow).next().is_some() {
-                return Some(flow);
-            }
+        if let Some(flow) = self.named.take().filter(|flow| session.inbox(*flow).next().is_some()) {
+            session.block(flow);
+            self.left.push(flow);
         }
-        None
+        while self.named.is_none()
+            && let Some(flow) = self.deliveries.pop_front()
+        {
+            session.unblock(now, flow);
+            self.named = session.inbox(flow).next().map(|_| flow);
+        }
+        self.named
     }
 
     /// Closes everything that is open, and gives the endpoint back.

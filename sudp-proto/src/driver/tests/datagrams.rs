@@ -260,6 +260,43 @@ fn a_flow_opened_by_hand_is_delivered_by_hand_and_bounded_when_nobody_asks() {
 }
 
 #[test]
+fn a_burst_for_a_flow_opened_by_hand_is_offered_whole_before_it_is_bounded() {
+    let mut world = World::client(None);
+    let now = world.now;
+    let flow = world.session().open_flow(now, TUNNEL, None, None).unwrap();
+    world.session().send(now, flow, None, b"question").unwrap();
+    world.settle();
+    let (link, hold) = (world.link, world.session().limits().hold);
+    for _ in 0..2 {
+        for _ in 0..3 * hold {
+            world.remote.session().handle_answer(now, flow, at(9), b"answer").unwrap();
+        }
+        world.hear();
+        world.driver.handle_ready(link, Way::In);
+        world.turns();
+        assert_eq!(world.driver.poll_delivery(now), Some(flow));
+        assert_eq!(world.session().inbox(flow).count(), 3 * hold);
+        world.session().delivered(flow, 3 * hold - 1);
+        assert_eq!(world.driver.poll_delivery(now), None);
+        world.turns();
+        assert_eq!(world.driver.poll_delivery(now), Some(flow), "the last one is left");
+        world.session().delivered(flow, 1);
+        assert_eq!(world.driver.poll_delivery(now), None);
+    }
+
+    // Of what was offered and not taken, no more than the bound is held.
+    for _ in 0..3 * hold {
+        world.remote.session().handle_answer(now, flow, at(9), b"answer").unwrap();
+    }
+    world.hear();
+    world.driver.handle_ready(link, Way::In);
+    world.turns();
+    assert_eq!(world.driver.poll_delivery(now), Some(flow));
+    assert_eq!(world.driver.poll_delivery(now), None);
+    assert_eq!(world.session().inbox(flow).count(), hold);
+}
+
+#[test]
 fn a_socket_that_cannot_be_opened_refuses_its_flow() {
     let mut world = World::server();
     world.bench.unbindable = Some(ErrorKind::AddrInUse);
