@@ -12,7 +12,7 @@ use sudp_proto::session::Session;
 use sudp_proto::wire::{Address, Code, FlowId};
 
 use crate::lock;
-use crate::mailbox::{Mailbox, Outbound};
+use crate::mailbox::{Mailbox, Outbound, enlist};
 
 /// Why a flow takes or gives nothing any more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -119,6 +119,8 @@ pub(crate) struct Hand {
 #[derive(Debug, Default)]
 struct HandState {
     inbox: VecDeque<(Bytes, Option<SocketAddr>)>,
+    /// Bytes of those datagrams.
+    bytes: usize,
     receivers: Vec<Waker>,
     /// The session holds more, for which there was no room.
     more: bool,
@@ -133,9 +135,11 @@ impl Hand {
     ) -> Poll<Result<(Bytes, Option<SocketAddr>), FlowClosed>> {
         let mut state = lock(&self.state);
         if let Some(inbound) = state.inbox.pop_front() {
-            let more = std::mem::take(&mut state.more);
+            state.bytes -= inbound.0.len();
+            let fetch = state.more && state.inbox.len() <= INBOX / 2 && state.bytes <= INBOX_BYTES / 2;
+            state.more &= !fetch;
             drop(state);
-            if more {
+            if fetch {
                 carrier.nudge();
             }
             return Poll::Ready(Ok(inbound));
@@ -143,7 +147,7 @@ impl Hand {
         if let Some(code) = state.closed {
             return Poll::Ready(Err(FlowClosed(code)));
         }
-        state.receivers.push(cx.waker().clone());
+        enlist(&mut state.receivers, cx.waker());
         Poll::Pending
     }
 
@@ -177,11 +181,15 @@ impl Hands {
     pub(crate) fn deliver(&self, session: &mut Session, flow: FlowId) {
         let Some(hand) = self.0.get(&flow) else { return };
         let mut state = lock(&hand.state);
-        let room = INBOX.saturating_sub(state.inbox.len());
-        let held = session.inbox(flow).take(room).map(|inbound| (inbound.payload.clone(), inbound.address));
-        let before = state.inbox.len();
-        state.inbox.extend(held);
-        let taken = state.inbox.len() - before;
+        let mut taken = 0;
+        for inbound in session.inbox(flow) {
+            if state.inbox.len() >= INBOX || state.bytes >= INBOX_BYTES {
+                break;
+            }
+            state.bytes += inbound.payload.len();
+            state.inbox.push_back((inbound.payload.clone(), inbound.address));
+            taken += 1;
+        }
         state.more = session.inbox(flow).nth(taken).is_some();
         let receivers = std::mem::take(&mut state.receivers);
         drop(state);
@@ -202,5 +210,8 @@ impl Hands {
     }
 }
 
-/// Datagrams that a flow holds for the application; more than that the session holds, within its own bounds.
-const INBOX: usize = 64;
+/// Datagrams that a flow holds for the application, as many as a socket would; more than that the session
+/// holds, within its own bounds.
+const INBOX: usize = 1_024;
+/// Bytes of those datagrams, but for the last one's.
+const INBOX_BYTES: usize = 256 << 10;

@@ -84,7 +84,7 @@ impl<C> Mailbox<C> {
             return Poll::Ready(Err(Gone));
         }
         if post.bytes >= ROOM {
-            post.senders.push(cx.waker().clone());
+            enlist(&mut post.senders, cx.waker());
             return Poll::Pending;
         }
         if let Some(datagram) = datagram.take() {
@@ -122,8 +122,7 @@ impl<C> Mailbox<C> {
         if post.closed {
             return Poll::Ready(());
         }
-        post.mourners.retain(|mourner| !mourner.will_wake(cx.waker()));
-        post.mourners.push(cx.waker().clone());
+        enlist(&mut post.mourners, cx.waker());
         Poll::Pending
     }
 
@@ -139,6 +138,13 @@ impl<C> Mailbox<C> {
         // Whoever asked is told by what a call drops.
         drop(calls);
         wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Adds one who waits, once, however often it asks in vain.
+pub(crate) fn enlist(waiting: &mut Vec<Waker>, waker: &Waker) {
+    if !waiting.iter().any(|known| known.will_wake(waker)) {
+        waiting.push(waker.clone());
     }
 }
 

@@ -63,13 +63,14 @@ impl<R: Runtime, E: Endpoint> Engine<R, E> {
         core.now = clock::now();
         board.take(cx.waker(), rung, |token, way| core.driver.handle_ready(token, way));
         mailbox.take(calls, outbound);
-        calls.drain(..).for_each(|call| call(core));
+        // Before the calls: one of them may end what these are to go by.
         if let Some(session) = core.driver.endpoint_mut().session() {
             for Outbound { flow, to, payload } in outbound.drain(..) {
                 // What the session does not take is lost as on any path; it has counted it.
-                let _ = session.send(core.now, flow, to.as_ref(), &payload);
+                let _ = session.post(core.now, flow, to.as_ref(), &payload);
             }
         }
+        calls.drain(..).for_each(|call| call(core));
         let turn = core.driver.turn(core.now, &mut core.sockets);
         while let Some(flow) = core.driver.poll_delivery(core.now) {
             if let Some(session) = core.driver.endpoint_mut().session() {

@@ -93,6 +93,19 @@ impl Session {
         self.send_on(now, slot, address, payload)
     }
 
+    /// Like [`send`](Self::send), for a datagram with nobody left to be returned to: what is not taken is
+    /// dropped, and counted.
+    pub fn post(
+        &mut self,
+        now: Instant,
+        flow: FlowId,
+        address: Option<&Address>,
+        payload: &[u8],
+    ) -> Result<FlowId, SendError> {
+        let sent = self.send(now, flow, address, payload);
+        self.count_refusal(sent)
+    }
+
     /// A datagram came back to a flow's socket.
     pub fn handle_answer(
         &mut self,
@@ -176,7 +189,7 @@ impl Session {
         self.flows.list(slot);
     }
 
-    /// A datagram off a socket has nobody to be returned to: what is not taken is dropped, and counted.
+    /// Counts a datagram that is not taken, and has nobody to be returned to.
     fn count_refusal<T>(&mut self, outcome: Result<T, SendError>) -> Result<T, SendError> {
         let reason = match &outcome {
             Ok(_) | Err(SendError::Refused) => return outcome,
