@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use crate::admit::Admit;
 use crate::error::{BindError, Gone};
 use crate::event::{Events, ServerEvent, Subscribers};
 use crate::lock;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, enlist};
 use crate::resolve;
 use crate::runtime::{Runtime, Timer};
 use crate::sockets::Means;
@@ -115,6 +116,8 @@ pub(crate) struct Shared<R: Runtime> {
     sessions: Mutex<BTreeMap<SessionId, Session<R>>>,
     ports: Vec<u16>,
     own: Mutex<Option<(Instant, Arc<Own>)>>,
+    /// Nobody holds the server any more.
+    ended: AtomicBool,
     /// Who waits until there is no session.
     watchers: Mutex<Vec<Waker>>,
 }
@@ -155,6 +158,7 @@ impl<R: Runtime> Server<R> {
             sessions: Mutex::default(),
             ports: listening.iter().map(SocketAddr::port).collect(),
             own: Mutex::default(),
+            ended: AtomicBool::new(false),
             watchers: Mutex::default(),
         });
         let (admit, mut accepting) = (Arc::new(admit), Vec::new());
@@ -244,7 +248,7 @@ impl<R: Runtime> Server<R> {
         let mut timer = Box::pin(self.shared.means.runtime.timer());
         timer.as_mut().arm(within);
         poll_fn(|cx| {
-            lock(&self.shared.watchers).push(cx.waker().clone());
+            enlist(&mut lock(&self.shared.watchers), cx.waker());
             if lock(&self.shared.sessions).is_empty() {
                 return Poll::Ready(());
             }
@@ -256,14 +260,17 @@ impl<R: Runtime> Server<R> {
     fn end(&mut self) {
         self.accepting.clear();
         self.shared.registry().set_stance(Stance::Leaving);
-        for session in self.shared.all() {
-            // One that is gone already is closed.
-            let _ = session.tell(|core| {
-                let now = core.now;
-                core.driver.endpoint_mut().session_mut().close(now, Code::GoingAway);
-            });
-        }
+        self.shared.ended.store(true, Ordering::SeqCst);
+        self.shared.all().iter().for_each(send_away);
     }
+}
+
+fn send_away<R: Runtime>(session: &Session<R>) {
+    // One that is gone already is closed.
+    let _ = session.tell(|core| {
+        let now = core.now;
+        core.driver.endpoint_mut().session_mut().close(now, Code::GoingAway);
+    });
 }
 
 impl<R: Runtime> Drop for Server<R> {
@@ -318,6 +325,10 @@ impl<R: Runtime> Shared<R> {
         let endpoint = Endpoint::new(crate::now(), founded, self.names.clone(), setup);
         let engine = Engine::new(&self.means, endpoint);
         lock(&self.sessions).insert(founded.session, Arc::clone(engine.mailbox()));
+        // Whoever ended the server meanwhile may not have seen this one.
+        if self.ended.load(Ordering::SeqCst) {
+            send_away(engine.mailbox());
+        }
         let task = Task { shared: Arc::clone(self), id: founded.session, engine: Some(engine) };
         self.means.runtime.spawn(task);
     }
