@@ -1,0 +1,103 @@
+//! Stories of clients and servers on real sockets. Each is told four times: by both adapters, and across them.
+//!
+//! Nothing here asserts how long something takes: a story waits for what must come, and has patience.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "a story waits for the events that concern it")]
+
+mod drains;
+mod flows;
+mod life;
+mod links;
+mod outages;
+mod paths;
+mod relay;
+mod rig;
+mod side;
+mod udp;
+
+use std::future::Future;
+use std::time::Duration;
+
+use sudp_async_std::AsyncStd;
+use sudp_tokio::Tokio;
+
+macro_rules! stories {
+    ($($room:ident { $($story:ident)+ })+) => {
+        stories!(@ tokio_to_tokio Tokio Tokio $($room { $($story)+ })+);
+        stories!(@ tokio_to_async_std Tokio AsyncStd $($room { $($story)+ })+);
+        stories!(@ async_std_to_tokio AsyncStd Tokio $($room { $($story)+ })+);
+        stories!(@ async_std_to_async_std AsyncStd AsyncStd $($room { $($story)+ })+);
+    };
+    (@ $pairing:ident $client:ident $server:ident $($room:ident { $($story:ident)+ })+) => {
+        mod $pairing {
+            $(mod $room {
+                $(#[test]
+                fn $story() {
+                    crate::tell(crate::$room::$story::<crate::$client, crate::$server>());
+                })+
+            })+
+        }
+    };
+}
+
+stories! {
+    paths {
+        a_forward_tunnel_carries_datagrams_there_and_back
+        a_reverse_tunnel_begins_at_the_server
+        every_source_has_a_flow_and_a_port_of_its_own
+        three_hundred_sources_at_once_are_all_answered
+        ipv6_is_carried_like_ipv4
+        datagrams_of_every_size_arrive_whole
+        a_name_is_looked_up_where_the_tunnel_ends
+        a_service_that_was_down_is_reached_once_it_is_up
+        a_source_that_went_away_is_no_trouble_for_the_others
+    }
+    outages {
+        a_reset_loses_nothing_and_doubles_nothing
+        a_connection_that_hangs_is_replaced
+        a_connection_that_swallows_what_the_client_says_is_replaced
+        a_connection_that_swallows_what_the_server_says_is_replaced
+        what_only_the_server_sends_survives_a_connection_that_hangs
+        a_path_that_is_gone_for_a_while_costs_nothing
+        a_server_that_stopped_is_followed_by_the_next_one
+        a_server_that_vanished_is_followed_by_the_next_one
+    }
+    links {
+        sources_share_several_links
+        a_flow_that_is_spread_uses_them_all_and_arrives_once
+        copies_arrive_once
+        what_was_on_a_link_that_dies_arrives_on_the_others
+    }
+    drains {
+        a_client_that_drains_leaves_nothing_behind
+        a_server_that_drains_leaves_nothing_behind
+        a_client_without_a_server_drains_at_once
+    }
+    flows {
+        a_flow_by_hand_is_used_like_a_socket
+        a_flow_speaks_to_other_destinations_too
+        what_was_sent_before_a_flow_is_dropped_arrives
+        a_flow_goes_on_in_the_next_session
+        a_flow_to_where_nobody_may_go_says_so
+        a_flow_ends_with_its_client
+    }
+    life {
+        a_port_in_use_is_named
+        a_server_that_cannot_be_found_is_looked_for_again
+        tunnels_come_and_go_while_others_run
+        a_client_that_is_refused_is_told_of_at_the_server
+        counters_add_up_and_events_tell_the_story
+        dropping_the_handles_ends_everything
+        a_server_without_descriptors_waits_for_some
+    }
+}
+
+/// Tells one story, on a runtime of its own.
+fn tell(story: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ended = async { tokio::time::timeout(PATIENCE, story).await };
+    runtime.expect("a runtime").block_on(ended).expect("the story comes to an end");
+}
+
+/// For how long a story may go on: far longer than any does.
+const PATIENCE: Duration = Duration::from_secs(100);
