@@ -1,5 +1,4 @@
-//! SUDP for tokio: UDP through places where only HTTP(S) gets through.
-
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod runtime;
