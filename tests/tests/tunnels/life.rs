@@ -4,12 +4,14 @@ use std::fs::File;
 use std::net::UdpSocket;
 use std::process::Command;
 
+use socket2::{Domain, Socket, Type};
 use sudp_net::proto::access::Grant;
+use sudp_net::proto::client::DialError;
 use sudp_net::proto::event::Event;
 use sudp_net::proto::server::Identification;
 use sudp_net::proto::session::{Tunnel, Way};
 use sudp_net::proto::wire::{Address, Code};
-use sudp_net::{Anyone, BindError, ServerEvent, TunnelRefused, Verdict, Visit};
+use sudp_net::{Anyone, BindError, ClientEvent, Events, ServerEvent, TunnelRefused, Verdict, Visit};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
@@ -63,9 +65,19 @@ pub(crate) async fn a_server_that_cannot_be_found_is_looked_for_again<C: Side, S
     let (echo, server) = (Echo::new(), serve::<S>());
     let nowhere: Address = "nowhere.invalid:80".parse().expect("an address");
     let client = C::connect(client_options(nowhere.clone())).expect("a client");
-    assert!(timeout(MOMENT, client.attached()).await.is_err(), "there is no such server");
+    let mut events = client.events();
+    for _ in 0..2 {
+        assert_eq!(failure(&mut events).await, DialError::Unresolved, "and it tries again");
+    }
     assert_eq!(client.stats().await.expect("the client lives").session, None);
     client.close().await;
+
+    // Nor one at whose port nobody listens.
+    let held = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    held.bind(&anywhere().into()).expect("an address");
+    let closed = held.local_addr().expect("an address").as_socket().expect("an address");
+    let client = connect::<C>(closed);
+    assert_eq!(failure(&mut client.events()).await, DialError::Connect(std::io::ErrorKind::ConnectionRefused));
 
     // Beside one that is found it does no harm.
     let mut options = client_options(address(&server));
@@ -74,6 +86,18 @@ pub(crate) async fn a_server_that_cannot_be_found_is_looked_for_again<C: Side, S
     let source = Source::to(forward(&client, echo.at).await).await;
     source.exchange(b"found").await;
     assert_eq!(client.stats().await.expect("the client lives").server, Some(1));
+}
+
+/// Waits until a dial comes to nothing, and says why.
+async fn failure(events: &mut Events<ClientEvent>) -> DialError {
+    let failed = async {
+        loop {
+            if let ClientEvent::DialFailed(failure) = events.next().await.expect("the client lives") {
+                return failure.why;
+            }
+        }
+    };
+    timeout(LONG, failed).await.expect("it is told")
 }
 
 pub(crate) async fn tunnels_come_and_go_while_others_run<C: Side, S: Side>() {
@@ -107,9 +131,11 @@ pub(crate) async fn a_client_that_is_refused_is_told_of_at_the_server<C: Side, S
     let server = S::bind(server_options(anywhere()), admit).expect("a server");
     let mut events = server.events();
     let stranger = connect::<C>(address(&server));
+    let mut heard = stranger.events();
     let refused = timeout(LONG, events.next()).await.expect("an event");
     let Some(ServerEvent::Refused { code, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(code, Code::Denied);
+    assert_eq!(failure(&mut heard).await, DialError::Refused { code: Code::Denied, retry_after: None });
     assert_eq!(stranger.stats().await.expect("it goes on trying").session, None);
 
     let mut options = client_options(address(&server));
