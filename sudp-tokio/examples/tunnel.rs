@@ -1,35 +1,49 @@
-//! A tunnel in one program, for trying and measuring: `tunnel server LISTEN NETWORK...` lets everybody send to
-//! those networks; `tunnel client URL [--links N] LOCAL TARGET [COPIES]` takes datagrams at LOCAL and has
-//! the server send them to TARGET.
+//! A tunnel in one program, for trying and measuring.
+//!
+//! `tunnel server LISTEN NETWORK...` lets everybody send to those networks; with `--tls-cert FILE --tls-key FILE` it
+//! speaks TLS. `tunnel client URL LOCAL TARGET` takes datagrams at LOCAL and has the server send them to TARGET;
+//! it takes `--links N`, `--copies N` and `--tls-ca FILE`.
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::Arc;
 
 use sudp_tokio::proto::access::{Grant, Rules};
 use sudp_tokio::proto::config::client::ClientConfig;
 use sudp_tokio::proto::session::{Treatment, Tunnel, Way};
-use sudp_tokio::{Anyone, ClientOptions, ServerOptions};
+use sudp_tokio::tls::{self, Identity, ServerTls, Trust};
+use sudp_tokio::{Anyone, ClientEvent, ClientOptions, ServerOptions};
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments.as_slice() {
-        ["server", listen, networks @ ..] => serve(listen, networks).await,
-        ["client", url, "--links", links, local, target] => tunnel(url, links.parse()?, local, target, 1).await,
-        ["client", url, "--links", links, local, target, copies] => {
-            tunnel(url, links.parse()?, local, target, copies.parse()?).await
+    let (mut words, mut flags) = (Vec::new(), BTreeMap::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.strip_prefix("--") {
+            Some(flag) => drop(flags.insert(flag.to_owned(), arguments.next().ok_or("a flag needs a value")?)),
+            None => words.push(argument),
         }
-        ["client", url, local, target] => tunnel(url, 1, local, target, 1).await,
-        _ => Err("usage: tunnel server LISTEN NETWORK... | client URL [--links N] LOCAL TARGET [COPIES]".into()),
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["server", listen, networks @ ..] => serve(listen, networks, &flags).await,
+        ["client", url, local, target] => tunnel(url, local, target, &flags).await,
+        _ => Err("usage: tunnel server LISTEN NETWORK... | tunnel client URL LOCAL TARGET".into()),
     }
 }
 
-async fn serve(listen: &str, networks: &[&str]) -> Outcome {
+type Flags = BTreeMap<String, String>;
+
+async fn serve(listen: &str, networks: &[&str], flags: &Flags) -> Outcome {
     let rules = networks.iter().map(|network| format!("allow {network}")).collect::<Vec<_>>();
     let rules = Rules::parse(rules.iter().map(String::as_str)).map_err(|(_, error)| error)?;
-    let options = ServerOptions::new(vec![listen.parse()?]);
+    let mut options = ServerOptions::new(vec![listen.parse()?]);
+    if let (Some(chain), Some(key)) = (flags.get("tls-cert"), flags.get("tls-key")) {
+        let identity = Identity { chain: chain.into(), key: key.into() };
+        options.tls = Some(Arc::new(ServerTls::load(tls::ServerOptions::new(identity))?));
+    }
     let server = sudp_tokio::bind(options, Anyone(Grant::new(rules)))?;
     let mut events = server.events();
     while let Some(event) = events.next().await {
@@ -38,15 +52,24 @@ async fn serve(listen: &str, networks: &[&str]) -> Outcome {
     Ok(())
 }
 
-async fn tunnel(url: &str, links: usize, local: &str, target: &str, copies: u8) -> Outcome {
-    let config = ClientConfig { links, ..ClientConfig::new(vec![url.parse()?]) };
-    let client = sudp_tokio::connect(ClientOptions::new(config))?;
+async fn tunnel(url: &str, local: &str, target: &str, flags: &Flags) -> Outcome {
+    let number = |flag| flags.get(flag).map_or(Ok(1), |number| number.parse::<u8>());
+    let (links, copies) = (number("links")?, number("copies")?);
+    let mut options = ClientOptions::new(ClientConfig { links: links.into(), ..ClientConfig::new(vec![url.parse()?]) });
+    if let Some(roots) = flags.get("tls-ca") {
+        let trust = Trust::Roots(vec![roots.into()]);
+        options.tls = Some(tls::ClientOptions { trust, ..tls::ClientOptions::default() }.load()?);
+    }
+    let client = sudp_tokio::connect(options)?;
     let mut events = client.events();
     let way = Way::Forward { listen: Some(local.parse()?), to: Some(target.parse()?) };
     let treatment = Treatment { copies, ..Treatment::default() };
     client.add_tunnel(Tunnel { treatment, ..Tunnel::new(way) }).await?;
     while let Some(event) = events.next().await {
-        eprintln!("{event:?}");
+        match event {
+            ClientEvent::DialFailed(failure) => eprintln!("{failure}"),
+            event => eprintln!("{event:?}"),
+        }
     }
     Ok(())
 }

@@ -72,8 +72,9 @@ limits! {
     live_links: usize = 11, in 1..=16;
     /// Bytes cut into batches and not yet resolved, per session and direction. Default 32 MiB.
     unresolved: usize = 32 * MIB, in 128 * KIB..=1_024 * MIB;
-    /// Bytes queued and not yet cut, per session; at the cap the head of the fattest flow goes. Default 1 MiB.
-    queue: usize = MIB, in 128 * KIB..=64 * MIB;
+    /// Bytes queued and not yet cut, per session; at the cap the head of the fattest flow goes. Default 2 MiB,
+    /// for a burst of 1,024 datagrams of the usual size.
+    queue: usize = 2 * MIB, in 128 * KIB..=64 * MIB;
     /// Flows of a session at a time. Default 8,192.
     flows: usize = 8_192, in 1..=65_536;
     /// Tunnels of a session, reverse ones included. Default 256.
