@@ -1,6 +1,6 @@
 //! A client with one tunnel: what is sent to a port here comes out at a destination of the server.
 //!
-//!     cargo run --example client -- [SERVER [LISTEN [TO]]]
+//!     cargo run --example client_async_std -- [SERVER [LISTEN [TO]]]
 
 use std::error::Error;
 

@@ -1,6 +1,6 @@
 //! A server that lets everybody reach the UDP services of this machine, and nothing else.
 //!
-//!     cargo run --example server -- [LISTEN]
+//!     cargo run --example server_async_std -- [LISTEN]
 
 use std::error::Error;
 
