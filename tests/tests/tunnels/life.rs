@@ -13,8 +13,10 @@ use sudp_net::proto::session::{Tunnel, Way};
 use sudp_net::proto::wire::{Address, Code};
 use sudp_net::{Anyone, BindError, ClientEvent, Events, ServerEvent, TunnelRefused, Verdict, Visit};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use crate::relay::Relay;
 use crate::rig::{address, client_options, connect, forward, serve, server_options, told};
 use crate::side::Side;
 use crate::udp::{Echo, LONG, MOMENT, SOON, Source, anywhere, until};
@@ -122,16 +124,23 @@ pub(crate) async fn tunnels_come_and_go_while_others_run<C: Side, S: Side>() {
 }
 
 pub(crate) async fn a_client_that_is_refused_is_told_of_at_the_server<C: Side, S: Side>() {
-    let admit = |visit: Visit| async move {
-        match visit.claim.head.header("authorization") {
-            Some("Bearer abc") => Verdict::Admit(Identification::default(), Grant::open()),
-            Some(_) | None => Verdict::Refuse(Code::Denied),
+    // It decides once somebody listens: who is refused for good does not come back soon.
+    let (listened, listens) = watch::channel(false);
+    let admit = move |visit: Visit| {
+        let mut listens = listens.clone();
+        async move {
+            let _ = listens.wait_for(|listens| *listens).await;
+            match visit.claim.head.header("authorization") {
+                Some("Bearer abc") => Verdict::Admit(Identification::default(), Grant::open()),
+                Some(_) | None => Verdict::Refuse(Code::Denied),
+            }
         }
     };
     let server = S::bind(server_options(anywhere()), admit).expect("a server");
     let mut events = server.events();
     let stranger = connect::<C>(address(&server));
     let mut heard = stranger.events();
+    listened.send_replace(true);
     let refused = timeout(LONG, events.next()).await.expect("an event");
     let Some(ServerEvent::Refused { code, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(code, Code::Denied);
@@ -147,8 +156,12 @@ pub(crate) async fn a_client_that_is_refused_is_told_of_at_the_server<C: Side, S
 pub(crate) async fn counters_add_up_and_events_tell_the_story<C: Side, S: Side>() {
     let (echo, server) = (Echo::new(), serve::<S>());
     let mut there = server.events();
-    let client = connect::<C>(address(&server));
+    // The path opens once somebody listens.
+    let relay = Relay::to(address(&server)).await;
+    relay.set_open(false);
+    let client = connect::<C>(relay.at);
     let mut here = client.events();
+    relay.set_open(true);
     let source = Source::to(forward(&client, echo.at).await).await;
     for number in 0..100 {
         source.exchange(&[number]).await;
@@ -157,9 +170,9 @@ pub(crate) async fn counters_add_up_and_events_tell_the_story<C: Side, S: Side>(
     told(&mut here, |event| (event == Event::Started { session }).then_some(())).await;
     told(&mut here, |event| matches!(event, Event::LinkUp { .. }).then_some(())).await;
     let founded = loop {
-        match timeout(LONG, there.next()).await.expect("an event").expect("the server lives") {
-            ServerEvent::Founded { session, .. } => break session,
-            _ => {}
+        let event = timeout(LONG, there.next()).await.expect("an event").expect("the server lives");
+        if let ServerEvent::Founded { session, .. } = event {
+            break session;
         }
     };
     assert_eq!((founded, server.sessions()), (session, vec![session]));
@@ -248,9 +261,10 @@ async fn without_descriptors<C: Side, S: Side>() {
     drop(taken.pop());
     let knocks = std::net::TcpStream::connect(address(&server)).expect("the system accepts for the server");
     loop {
-        match timeout(LONG, events.next()).await.expect("an event").expect("the server lives") {
-            ServerEvent::AcceptPaused { at, .. } => break assert_eq!(at, address(&server)),
-            _ => {}
+        let event = timeout(LONG, events.next()).await.expect("an event").expect("the server lives");
+        if let ServerEvent::AcceptPaused { at, .. } = event {
+            assert_eq!(at, address(&server));
+            break;
         }
     }
     source.exchange(b"what is open goes on").await;

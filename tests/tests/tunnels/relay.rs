@@ -92,13 +92,16 @@ async fn connection(client: TcpStream, server: SocketAddr, fate: watch::Receiver
     let _ = tokio::try_join!(up, down);
 }
 
+/// A connection broke.
+struct Broken;
+
 /// Passes bytes on until they end, which is well, or the connection breaks.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut fate: watch::Receiver<Fate>,
     swallowing: Fate,
-) -> Result<(), ()> {
+) -> Result<(), Broken> {
     let (mut buffer, mut swallow) = (vec![0; 16 << 10], false);
     loop {
         tokio::select! {
@@ -112,7 +115,7 @@ async fn pump(
             },
             read = from.read(&mut buffer) => match read {
                 Ok(0) if swallow => std::future::pending().await,
-                Ok(0) => return to.shutdown().await.map_err(drop),
+                Ok(0) => return to.shutdown().await.map_err(|_| Broken),
                 Ok(length) if !swallow => {
                     if to.write_all(&buffer[..length]).await.is_err() {
                         return Err(break_off(&from, to));
@@ -127,10 +130,11 @@ async fn pump(
 }
 
 /// Has both streams end with a reset, and without a word before.
-fn break_off(from: &OwnedReadHalf, to: OwnedWriteHalf) {
+fn break_off(from: &OwnedReadHalf, to: OwnedWriteHalf) -> Broken {
     reset(from.as_ref());
     reset(to.as_ref());
     to.forget();
+    Broken
 }
 
 /// Has a stream end with a reset once it is dropped.
