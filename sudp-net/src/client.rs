@@ -193,7 +193,8 @@ impl<R: Runtime> Client<R> {
         Ok(Flow::new(flow, hand, Arc::clone(&self.0.mailbox) as Arc<dyn Carrier>))
     }
 
-    /// What happens from now on.
+    /// What happens from now on. What has happened before, as the beginning of a session, is seen in
+    /// [`stats`](Self::stats): a client does not wait for anybody to listen.
     pub fn events(&self) -> Events<ClientEvent> {
         self.0.events.subscribe()
     }
