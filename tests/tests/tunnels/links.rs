@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::relay::{Fate, Relay};
 use crate::rig::{address, connect_by, forward, serve};
 use crate::side::Side;
-use crate::udp::{Echo, Source, anywhere, assert_heard_once};
+use crate::udp::{Echo, SOON, Source, anywhere, assert_heard_once};
 
 const NUMBERS: std::ops::Range<u32> = 0..500;
 
@@ -33,8 +33,13 @@ pub(crate) async fn a_flow_that_is_spread_uses_them_all_and_arrives_once<C: Side
     let source = treated(&client, &echo, Treatment { spread: true, ..Treatment::default() }).await;
     source.count(NUMBERS).await.assert_once(NUMBERS);
     assert_heard_once(&echo, NUMBERS);
-    let links = client.stats().await.expect("a client").links;
-    assert!(links.iter().all(|link| link.acknowledged > 0), "all carried some of it: {links:?}");
+    // At this pace the best of them may be enough; in a rush all carry some of it.
+    while client.stats().await.expect("a client").links.iter().any(|link| link.acknowledged == 0) {
+        for _ in 0..200 {
+            source.send(&[7; 1_000]).await;
+        }
+        sleep(SOON).await;
+    }
 }
 
 pub(crate) async fn copies_arrive_once<C: Side, S: Side>() {
