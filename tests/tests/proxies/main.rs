@@ -53,7 +53,7 @@ fn credentials(why: &DialError) -> bool {
 fn connect_leads_to_a_server_by_address_and_by_name() {
     for adapter in ADAPTERS {
         let server = Server::new(adapter);
-        let Some(proxy) = tinyproxy(&server, NOBODY) else { return };
+        let Some(proxy) = tinyproxy(server.at, NOBODY) else { return };
         passes(adapter, &server, "127.0.0.1", &proxy.url("http", NOBODY));
         passes(adapter, &server, "localhost", &proxy.url("http", NOBODY));
     }
@@ -63,7 +63,7 @@ fn connect_leads_to_a_server_by_address_and_by_name() {
 fn connect_with_credentials_leads_on_and_without_or_with_others_the_client_learns_why_not() {
     for adapter in ADAPTERS {
         let server = Server::new(adapter);
-        let Some(proxy) = tinyproxy(&server, ME) else { return };
+        let Some(proxy) = tinyproxy(server.at, ME) else { return };
         passes(adapter, &server, "127.0.0.1", &proxy.url("http", ME));
         for who in [NOBODY, Some(("me", "w@rd"))] {
             fails(adapter, &server, &proxy.url("http", who), "check user and password", credentials);
@@ -75,7 +75,7 @@ fn connect_with_credentials_leads_on_and_without_or_with_others_the_client_learn
 fn a_name_that_only_the_proxy_knows_is_left_to_it() {
     for adapter in ADAPTERS {
         let server = Server::new(adapter);
-        let Some(proxy) = squid(&server) else { return };
+        let Some(proxy) = squid(server.at) else { return };
         passes(adapter, &server, "only-there.invalid", &proxy.url("http", NOBODY));
     }
 }
@@ -85,14 +85,14 @@ fn a_proxy_that_minds_the_port_or_cannot_reach_the_server_is_named_with_its_reas
     for adapter in ADAPTERS {
         let (server, other) = (Server::new(adapter), Server::new(adapter));
         let gone = Server::new(adapter).elsewhere((Ipv4Addr::LOCALHOST, programs::free_port()).into());
-        if let Some(proxy) = squid(&server) {
+        if let Some(proxy) = squid(server.at) {
             fails(adapter, &other, &proxy.url("http", NOBODY), "forbids this server", forbidden);
         }
-        if let Some(proxy) = squid(&gone) {
+        if let Some(proxy) = squid(gone.at) {
             let down = |why: &DialError| *why == DialError::Proxy(ProxyEnd::Refused(503));
             fails(adapter, &gone, &proxy.url("http", NOBODY), "cannot reach the server", down);
         }
-        if let Some(proxy) = tinyproxy(&server, NOBODY) {
+        if let Some(proxy) = tinyproxy(server.at, NOBODY) {
             fails(adapter, &other, &proxy.url("http", NOBODY), "forbids this server", forbidden);
         }
         if let Some(proxy) = microsocks(NOBODY) {
@@ -135,7 +135,7 @@ fn socks_leads_to_a_server_by_address_and_by_name_with_credentials_and_without()
 fn a_proxy_that_is_killed_and_started_again_under_traffic_loses_nothing_and_doubles_nothing() {
     for adapter in ADAPTERS {
         let server = Server::new(adapter);
-        let proxies: [(&str, Option<Proxy>); 2] = [("http", tinyproxy(&server, ME)), ("socks5", microsocks(ME))];
+        let proxies: [(&str, Option<Proxy>); 2] = [("http", tinyproxy(server.at, ME)), ("socks5", microsocks(ME))];
         for (scheme, proxy) in proxies {
             let Some(mut proxy) = proxy else { continue };
             let tunnel = Tunnel::new(adapter, &server, "127.0.0.1", url(&proxy.url(scheme, ME)));

@@ -1,14 +1,12 @@
 //! The proxies that a system may have.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
-
-use crate::tunnels::Server;
 
 /// A proxy that runs until it is killed or dropped.
 pub(crate) struct Proxy {
@@ -19,24 +17,24 @@ pub(crate) struct Proxy {
 }
 
 /// `CONNECT` to the port of a server and to no other, for everybody or for one.
-pub(crate) fn tinyproxy(server: &Server, who: Option<(&str, &str)>) -> Option<Proxy> {
+pub(crate) fn tinyproxy(server: SocketAddr, who: Option<(&str, &str)>) -> Option<Proxy> {
     let port = free_port();
     let auth = who.map(|(user, password)| format!("BasicAuth {user} {password}\n")).unwrap_or_default();
     let config = format!(
         "Port {port}\nListen 127.0.0.1\nTimeout 60\nMaxClients 50\nConnectPort {}\nLogLevel Critical\n{auth}",
-        server.at.port()
+        server.port()
     );
     start("tinyproxy", "tinyproxy", port, &[("conf", &config)], &["-d", "-c", "conf"])
 }
 
 /// `CONNECT` to the port of a server and to no other, with a name that nobody else knows.
-pub(crate) fn squid(server: &Server) -> Option<Proxy> {
+pub(crate) fn squid(server: SocketAddr) -> Option<Proxy> {
     let port = free_port();
     let config = format!(
         "http_port 127.0.0.1:{port}\npid_filename none\ncache deny all\naccess_log none\ncache_log /dev/null\n\
          hosts_file hosts\ndns_nameservers 127.0.0.1\nshutdown_lifetime 0 seconds\npinger_enable off\n\
          acl theirs port {}\nhttp_access allow CONNECT theirs\nhttp_access deny all\n",
-        server.at.port()
+        server.port()
     );
     let hosts = "127.0.0.1 localhost only-there.invalid\n";
     start("squid", "squid", port, &[("conf", &config), ("hosts", hosts)], &["-N", "-f", "conf"])

@@ -11,13 +11,13 @@ use sudp_net::proto::event::Event;
 use sudp_net::proto::server::Identification;
 use sudp_net::proto::session::{Tunnel, Way};
 use sudp_net::proto::wire::{Address, Code};
-use sudp_net::{Anyone, BindError, ClientEvent, Events, ServerEvent, TunnelRefused, Verdict, Visit};
+use sudp_net::{Anyone, BindError, ServerEvent, TunnelRefused, Verdict, Visit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::relay::Relay;
-use crate::rig::{address, client_options, connect, forward, serve, server_options, told};
+use crate::rig::{address, client_options, connect, failure, forward, serve, server_options, told};
 use crate::side::Side;
 use crate::udp::{Echo, LONG, MOMENT, SOON, Source, anywhere, until};
 
@@ -88,18 +88,6 @@ pub(crate) async fn a_server_that_cannot_be_found_is_looked_for_again<C: Side, S
     let source = Source::to(forward(&client, echo.at).await).await;
     source.exchange(b"found").await;
     assert_eq!(client.stats().await.expect("the client lives").server, Some(1));
-}
-
-/// Waits until a dial comes to nothing, and says why.
-async fn failure(events: &mut Events<ClientEvent>) -> DialError {
-    let failed = async {
-        loop {
-            if let ClientEvent::DialFailed(failure) = events.next().await.expect("the client lives") {
-                return failure.why;
-            }
-        }
-    };
-    timeout(LONG, failed).await.expect("it is told")
 }
 
 pub(crate) async fn tunnels_come_and_go_while_others_run<C: Side, S: Side>() {

@@ -10,9 +10,14 @@ mod life;
 mod links;
 mod outages;
 mod paths;
+#[expect(clippy::unwrap_used, reason = "what fails there fails the test")]
+#[expect(dead_code, reason = "of the proxies, one is needed here")]
+#[path = "../proxies/programs.rs"]
+mod programs;
 mod relay;
 mod rig;
 mod side;
+mod tls;
 mod udp;
 
 use std::future::Future;
@@ -89,6 +94,16 @@ stories! {
         counters_add_up_and_events_tell_the_story
         dropping_the_handles_ends_everything
         a_server_without_descriptors_waits_for_some
+    }
+    tls {
+        a_tunnel_leads_to_a_server_that_a_root_vouches_for
+        a_tunnel_leads_to_a_server_whose_key_is_pinned_whatever_its_certificate_says
+        a_reset_under_tls_loses_nothing_and_doubles_nothing
+        a_certificate_is_renewed_under_a_session_that_goes_on
+        a_client_certificate_is_required_and_who_has_none_is_told_so
+        every_wrong_server_and_certificate_is_told_in_words_of_its_own
+        a_certificate_that_expires_while_it_serves_is_told_as_such
+        tls_leads_through_a_proxy
     }
 }
 

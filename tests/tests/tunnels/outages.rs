@@ -32,12 +32,16 @@ pub(crate) async fn a_connection_that_swallows_what_the_server_says_is_replaced<
     struck::<C, S>(&[Fate::SwallowDown]).await;
 }
 
-/// Numbered datagrams are under way while their connections come to this.
 async fn struck<C: Side, S: Side>(fates: &[Fate]) {
-    let (echo, server) = (Echo::new(), serve::<S>());
+    let server = serve::<S>();
     let relay = Relay::to(address(&server)).await;
-    let client = connect::<C>(relay.at);
-    let source = Source::to(forward(&client, echo.at).await).await;
+    survives(&connect::<C>(relay.at), &relay, fates).await;
+}
+
+/// Numbered datagrams are under way while their connections come to this.
+pub(crate) async fn survives<C: Side>(client: &Client<C>, relay: &Relay, fates: &[Fate]) {
+    let echo = Echo::new();
+    let source = Source::to(forward(client, echo.at).await).await;
     let session = client.attached().await.expect("a session");
     let strikes = async {
         for fate in fates {

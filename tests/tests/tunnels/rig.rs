@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sudp_net::proto::access::Grant;
+use sudp_net::proto::client::DialError;
 use sudp_net::proto::config::Limits;
 use sudp_net::proto::config::client::{ClientConfig, Scheme, ServerConfig};
 use sudp_net::proto::event::Event;
@@ -96,6 +97,18 @@ pub(crate) async fn told<T>(events: &mut Events<ClientEvent>, mut wanted: impl F
         }
     };
     timeout(LONG, found).await.expect("the event comes")
+}
+
+/// Waits until a dial comes to nothing, and says why.
+pub(crate) async fn failure(events: &mut Events<ClientEvent>) -> DialError {
+    let failed = async {
+        loop {
+            if let ClientEvent::DialFailed(failure) = events.next().await.expect("the client lives") {
+                return failure.why;
+            }
+        }
+    };
+    timeout(LONG, failed).await.expect("it is told")
 }
 
 /// The usual limits, but for links that are suspected early, so that no story takes long.
