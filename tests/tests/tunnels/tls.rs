@@ -17,6 +17,7 @@ use sudp_net::tls::{ClientOptions as Trusting, Identity, Pin, ServerOptions as S
 use sudp_net::{Anyone, Client, ProxyRules, Server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -66,8 +67,8 @@ pub(crate) async fn a_certificate_is_renewed_under_a_session_that_goes_on<C: Sid
     let new = tls.pin();
     assert_ne!(new, old);
     passes(&trust::<C>(at, pinned(new))).await;
-    let stranger = trust::<C>(at, pinned(old));
-    let why = failure(&mut stranger.events()).await;
+    let tap = Tap::to(at).await;
+    let why = refusal(&tap, || trust::<C>(tap.at, pinned(old))).await;
     assert!(why.to_string().contains(&format!("its key is {new}, which is none that is pinned")), "{why}");
     source.exchange(b"on the connection that there was").await;
     relay.strike(Fate::Reset);
@@ -94,14 +95,15 @@ pub(crate) async fn a_client_certificate_is_required_and_who_has_none_is_told_so
     let (root, members) = (Authority::new("Root"), Authority::new("Members"));
     let showing = Showing { client_roots: vec![members.root.clone()], ..Showing::new(root.issue(HERE)) };
     let server = show::<S>(&Arc::new(ServerTls::load(showing).expect("a certificate")));
+    let tap = Tap::to(address(&server)).await;
     let client = |identity| {
         let trusting = Trusting { trust: root.trust(), identity, ..Trusting::default() };
-        dial::<C>(address(&server), Scheme::Wss, Some(&trusting), ProxyRules::none())
+        dial::<C>(tap.at, Scheme::Wss, Some(&trusting), ProxyRules::none())
     };
     let member = client(Some(members.issue("me")));
     passes(&member).await;
     for (identity, words) in [(None, "certificate_required"), (Some(root.issue("me")), "unknown_ca")] {
-        let why = failure(&mut client(identity).events()).await;
+        let why = refusal(&tap, || client(identity)).await;
         assert!(matches!(why, DialError::Tls(TlsEnd::Alert(_))) && why.to_string().contains(words), "{why:?}: {why}");
     }
     assert_eq!(member.attached().await.map(|session| vec![session]), Ok(server.sessions()), "nobody else has one");
@@ -125,10 +127,12 @@ pub(crate) async fn every_wrong_server_and_certificate_is_told_in_words_of_its_o
     for (scheme, trust, server, words) in cases {
         let tap = Tap::to(address(&server)).await;
         let trusting = Trusting { trust, ..Trusting::default() };
+        tap.gate.send_replace(false);
         let client = dial::<C>(tap.at, scheme, Some(&trusting), ProxyRules::none());
         let mut events = client.events();
         let source = Source::to(forward(&client, anywhere()).await).await;
         source.send(SECRET).await;
+        tap.gate.send_replace(true);
         let why = failure(&mut events).await;
         let line = why.to_string();
         assert!(line.contains(words) && !line.contains('\n'), "{words}: {line}");
@@ -165,8 +169,7 @@ pub(crate) async fn a_certificate_that_expires_while_it_serves_is_told_as_such<C
     if client.stats().await.expect("the client lives").session.is_some() {
         source.exchange(b"connected before").await;
     }
-    let late = trust::<C>(tap.at, root.trust());
-    let why = failure(&mut late.events()).await;
+    let why = refusal(&tap, || trust::<C>(tap.at, root.trust())).await;
     assert!(matches!(why, DialError::Tls(TlsEnd::Certificate(CertificateFault::Expired(_)))), "{why:?}");
     assert!(why.to_string().contains("the certificate expired ("), "{why}");
     assert!(!tap.heard(b"GET "));
@@ -184,9 +187,18 @@ pub(crate) async fn tls_leads_through_a_proxy<C: Side, S: Side>() {
         dial::<C>(tap.at, Scheme::Wss, Some(&trusting), rules)
     };
     passes(&through(root.trust())).await;
-    let why = failure(&mut through(other.trust()).events()).await;
+    let why = refusal(&tap, || through(other.trust())).await;
     assert!(why.to_string().contains("signed by \"Root\", who is not trusted here"), "{why}");
     assert!(!tap.heard(b"GET ") && !tap.heard(b"CONNECT "), "what goes through the proxy is TLS alone");
+}
+
+/// Why a dial came to nothing, of which nothing comes before somebody listens.
+async fn refusal<C: Side>(tap: &Tap, dialled: impl FnOnce() -> Client<C>) -> DialError {
+    tap.gate.send_replace(false);
+    let client = dialled();
+    let mut events = client.events();
+    tap.gate.send_replace(true);
+    failure(&mut events).await
 }
 
 /// A tunnel carries datagrams of every size.
@@ -310,6 +322,8 @@ fn time_of_day() -> Duration {
 struct Tap {
     at: SocketAddr,
     said: Arc<Mutex<Vec<u8>>>,
+    /// Whether connections may begin.
+    gate: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -317,8 +331,9 @@ impl Tap {
     async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind(anywhere()).await.expect("an address for a tap");
         let (at, said) = (listener.local_addr().expect("an address for a tap"), Arc::default());
-        let task = tokio::spawn(accept(listener, server, Arc::clone(&said)));
-        Self { at, said, task }
+        let gate = watch::Sender::new(true);
+        let task = tokio::spawn(accept(listener, server, Arc::clone(&said), gate.subscribe()));
+        Self { at, said, gate, task }
     }
 
     /// Whether this was said, in clear, by anybody.
@@ -335,9 +350,12 @@ impl Drop for Tap {
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, said: Arc<Mutex<Vec<u8>>>) {
+async fn accept(listener: TcpListener, server: SocketAddr, said: Arc<Mutex<Vec<u8>>>, mut gate: watch::Receiver<bool>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
+        if gate.wait_for(|open| *open).await.is_err() {
+            return;
+        }
         connections.spawn(pass(client, server, Arc::clone(&said)));
     }
 }
