@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sudp_proto::Seed;
 use sudp_proto::access::Pool;
-use sudp_proto::client::{Client as Endpoint, ClientSetup};
+use sudp_proto::client::{Client as Endpoint, ClientSetup, DialFailure};
 use sudp_proto::config::Limits;
 use sudp_proto::config::client::ClientConfig;
 #[cfg(feature = "tls")]
@@ -100,6 +100,8 @@ pub struct ClientStats {
     pub session: Option<SessionId>,
     /// The server that owns it, as an index of the configuration.
     pub server: Option<usize>,
+    /// Why the last dial came to nothing, if none has come to something since.
+    pub failure: Option<DialFailure>,
     /// Its links.
     pub links: Vec<LinkState>,
     /// What was counted.
@@ -199,7 +201,8 @@ impl<R: Runtime> Client<R> {
         self.0.events.subscribe()
     }
 
-    /// Waits until the client has a session, which is not to say that it never loses it.
+    /// Waits until the client has a session, which is not to say that it never loses it. Why there is none so
+    /// far is in [`stats`](Self::stats).
     pub async fn attached(&self) -> Result<SessionId, Gone> {
         let mut events = self.events();
         loop {
@@ -218,6 +221,7 @@ impl<R: Runtime> Client<R> {
             ClientStats {
                 session: session.id(),
                 server: endpoint.server(),
+                failure: core.failure.clone(),
                 links: session.links().filter_map(|ordinal| session.link(ordinal)).collect(),
                 counters: session.counters(),
                 queue_delay: session.queue_delay(),
@@ -331,11 +335,14 @@ impl<R: Runtime> Future for Task<R> {
             while let Some(event) = core.driver.endpoint_mut().session_mut().poll_event() {
                 if let Event::FlowClosed { flow, code } = event {
                     core.hands.end(flow, code);
+                } else if let Event::LinkUp { .. } = event {
+                    core.failure = None;
                 }
                 events.tell(&ClientEvent::Session(event));
             }
             while let Some(failure) = core.driver.endpoint_mut().poll_failure() {
-                events.tell(&ClientEvent::DialFailed(failure));
+                events.tell(&ClientEvent::DialFailed(failure.clone()));
+                core.failure = Some(failure);
             }
             if core.driver.endpoint().is_finished() {
                 events.close();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use sudp_proto::client::DialFailure;
 use sudp_proto::driver::{Driver, Endpoint, Turn};
 
 use crate::clock;
@@ -22,6 +23,8 @@ pub(crate) struct Core<R: Runtime, E> {
     pub(crate) hands: Hands,
     /// What time it is in this turn.
     pub(crate) now: Instant,
+    /// Why the last dial came to nothing: told to those, too, who come too late for the event.
+    pub(crate) failure: Option<DialFailure>,
 }
 
 /// A core, and all that it takes to run it as a task.
@@ -42,7 +45,7 @@ impl<R: Runtime, E: Endpoint> Engine<R, E> {
         let board = Arc::new(Board::default());
         let sockets = Sockets::new(Arc::clone(means), Arc::clone(&board));
         Self {
-            core: Core { driver: Driver::new(endpoint), sockets, hands: Hands::default(), now: clock::now() },
+            core: Core { driver: Driver::new(endpoint), sockets, hands: Hands::default(), now: clock::now(), failure: None },
             mailbox: Mailbox::new(Arc::clone(&board)),
             timer: Box::pin(means.runtime.timer()),
             board,

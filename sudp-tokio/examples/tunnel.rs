@@ -68,7 +68,8 @@ async fn tunnel(url: &str, local: &str, target: &str, flags: &Flags) -> Outcome 
     while let Some(event) = events.next().await {
         match event {
             ClientEvent::DialFailed(failure) => eprintln!("{failure}"),
-            event => eprintln!("{event:?}"),
+            ClientEvent::Session(event) => eprintln!("{event:?}"),
+            _ => {}
         }
     }
     Ok(())

@@ -157,6 +157,8 @@ pub struct Client {
     owner: Bytes,
     upkeep: Upkeep,
     failures: Failures,
+    /// Something happened that dialling may follow from.
+    unsettled: bool,
 }
 
 /// A link, and the dial it was.
@@ -200,6 +202,7 @@ impl Client {
             owner: Bytes::new(),
             upkeep,
             failures: Failures::default(),
+            unsettled: true,
         }
     }
 
@@ -215,6 +218,7 @@ impl Client {
 
     /// The session, to change it.
     pub fn session_mut(&mut self) -> &mut Session {
+        self.unsettled = true;
         &mut self.carrier.session
     }
 
@@ -254,6 +258,7 @@ impl Client {
 
     /// Does whatever follows from what has just happened.
     fn settle(&mut self, now: Instant) {
+        self.unsettled = false;
         self.collect_lost(now);
         self.collect_gone(now);
         self.tend(now);
@@ -394,7 +399,10 @@ impl Endpoint for Client {
     }
 
     fn poll_order(&mut self, now: Instant) -> Option<Order> {
-        self.settle(now);
+        // Datagrams change nothing that dialling depends on, and most turns see nothing else.
+        if self.unsettled || self.carrier.has_news() {
+            self.settle(now);
+        }
         self.carrier.poll_order()
     }
 
@@ -430,6 +438,7 @@ impl Endpoint for Client {
         }
         self.collect_lost(now);
         self.collect_gone(now);
+        self.unsettled = true;
     }
 
     fn handle_end(&mut self, now: Instant, key: Key) {
