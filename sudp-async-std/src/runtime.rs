@@ -48,6 +48,11 @@ impl Runtime for AsyncStd {
         drop(task::spawn(future));
     }
 
+    fn yield_now(cx: &mut Context<'_>) {
+        // Its reactor has a thread of its own.
+        cx.waker().wake_by_ref();
+    }
+
     async fn lookup(self, host: Box<str>, port: u16) -> io::Result<Vec<SocketAddr>> {
         task::spawn_blocking(move || Ok((&*host, port).to_socket_addrs()?.collect())).await
     }

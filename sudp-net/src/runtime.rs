@@ -31,6 +31,9 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn timer(&self) -> Self::Timer;
     /// Runs a task to its end, whoever forgets about it.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+    /// Has the task that is being polled polled again, after the others and after the runtime has looked at
+    /// its sockets: a task with much to do must not keep what arrives meanwhile from being heard.
+    fn yield_now(cx: &mut Context<'_>);
     /// Looks a name up, without blocking any task.
     fn lookup(self, host: Box<str>, port: u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static;
 }

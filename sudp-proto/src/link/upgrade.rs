@@ -56,7 +56,9 @@ pub enum Subprotocol {
 #[non_exhaustive]
 pub enum UpgradeError {
     /// A user or password the proxy's words cannot carry.
-    #[error("a proxy's user and password must have 1 to 255 bytes each, without control characters or a colon in the user")]
+    #[error(
+        "a proxy's user and password must have 1 to 255 bytes each, without control characters or a colon in the user"
+    )]
     Credentials,
     /// The name of a header.
     #[error("header name {0:?} is not a token, or one that the link writes itself")]

@@ -150,9 +150,7 @@ fn f18_socks_answers_other_than_success_end_the_link() {
 #[test]
 fn credentials_that_cannot_be_said_are_refused() {
     let long = "a".repeat(256);
-    for (user, password) in
-        [("", "a"), (long.as_str(), "a"), ("a", long.as_str()), ("a\n", "a"), ("a", "\0")]
-    {
+    for (user, password) in [("", "a"), (long.as_str(), "a"), ("a", long.as_str()), ("a\n", "a"), ("a", "\0")] {
         for proxy in [connect(), socks()] {
             assert_eq!(proxy.with_credentials(user, password), Err(UpgradeError::Credentials), "{user:?} {password:?}");
         }
