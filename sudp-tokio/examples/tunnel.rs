@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use sudp_tokio::proto::access::{Grant, Rules};
@@ -17,7 +18,13 @@ use sudp_tokio::{Anyone, ClientEvent, ClientOptions, ServerOptions};
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Outcome {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprintln!("tunnel: {error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Outcome {
     let (mut words, mut flags) = (Vec::new(), BTreeMap::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
