@@ -180,12 +180,6 @@ impl Carrier {
         self.gone.pop_front()
     }
 
-    /// Whether a link has ended, or a stream has nothing more to do.
-    pub(crate) fn has_news(&self) -> bool {
-        let finished = self.streams.values().any(|stream| stream.link.is_finished());
-        finished || !self.gone.is_empty() || self.session.has_gone()
-    }
-
     /// Whether there is such a stream.
     pub(crate) fn holds(&self, key: Key) -> bool {
         self.streams.contains_key(&key)

@@ -157,8 +157,6 @@ pub struct Client {
     owner: Bytes,
     upkeep: Upkeep,
     failures: Failures,
-    /// Something happened that dialling may follow from.
-    unsettled: bool,
 }
 
 /// A link, and the dial it was.
@@ -202,7 +200,6 @@ impl Client {
             owner: Bytes::new(),
             upkeep,
             failures: Failures::default(),
-            unsettled: true,
         }
     }
 
@@ -218,7 +215,6 @@ impl Client {
 
     /// The session, to change it.
     pub fn session_mut(&mut self) -> &mut Session {
-        self.unsettled = true;
         &mut self.carrier.session
     }
 
@@ -258,7 +254,6 @@ impl Client {
 
     /// Does whatever follows from what has just happened.
     fn settle(&mut self, now: Instant) {
-        self.unsettled = false;
         self.collect_lost(now);
         self.collect_gone(now);
         self.tend(now);
@@ -399,10 +394,7 @@ impl Endpoint for Client {
     }
 
     fn poll_order(&mut self, now: Instant) -> Option<Order> {
-        // Datagrams change nothing that dialling depends on, and most turns see nothing else.
-        if self.unsettled || self.carrier.has_news() {
-            self.settle(now);
-        }
+        self.settle(now);
         self.carrier.poll_order()
     }
 
@@ -438,7 +430,6 @@ impl Endpoint for Client {
         }
         self.collect_lost(now);
         self.collect_gone(now);
-        self.unsettled = true;
     }
 
     fn handle_end(&mut self, now: Instant, key: Key) {

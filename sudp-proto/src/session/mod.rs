@@ -303,12 +303,6 @@ impl Session {
         self.gone.pop_front()
     }
 
-    /// Whether [`poll_gone`](Self::poll_gone) has something.
-    #[cfg(feature = "driver")]
-    pub(crate) fn has_gone(&self) -> bool {
-        !self.gone.is_empty()
-    }
-
     /// What is known of a link that carries the session.
     pub fn link(&self, ordinal: Ordinal) -> Option<LinkState> {
         let link = self.links.get(ordinal)?;
