@@ -55,7 +55,7 @@ pub enum ServerEvent {
         /// Why.
         end: LinkEnd,
     },
-    /// No stream can be accepted for now; what is connected goes on.
+    /// Accepting pauses, for the system has no room for one more stream; what is connected goes on.
     AcceptPaused {
         /// Where.
         at: SocketAddr,

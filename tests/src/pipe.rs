@@ -29,7 +29,7 @@ pub struct Read {
 pub enum Next {
     /// More is there now: bytes, or the news of an end.
     More,
-    /// Nothing for now; a notification follows when that changes.
+    /// Nothing; a notification follows when that changes.
     Blocked,
     /// The other side has finished; only with `n` = 0.
     End,

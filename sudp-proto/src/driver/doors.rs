@@ -47,7 +47,7 @@ pub(super) struct Stream {
     pub(super) paused: bool,
     /// The other end has finished.
     pub(super) ended: bool,
-    /// It takes nothing for now.
+    /// It takes nothing until it is reported writable.
     pub(super) full: bool,
     /// We have finished.
     pub(super) finished: bool,
@@ -57,7 +57,7 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) struct Udp {
     pub(super) owner: Owner,
-    /// It takes nothing for now.
+    /// It takes nothing until it is reported writable.
     pub(super) full: bool,
     /// Flows that wait until it takes more.
     pub(super) waiting: Vec<FlowId>,

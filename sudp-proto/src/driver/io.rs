@@ -31,7 +31,7 @@ pub enum Way {
 pub enum Step {
     /// Trying again at once may achieve more; nothing is armed.
     More(usize),
-    /// No more for now; [`Driver::handle_ready`](super::Driver::handle_ready) follows when that changes.
+    /// No more is to be had; [`Driver::handle_ready`](super::Driver::handle_ready) follows when that changes.
     ///
     /// A short count says this without another system call, but where the other end may have finished
     /// behind the last bytes, and the doorbell will not ring for that again, it is [`Step::More`].

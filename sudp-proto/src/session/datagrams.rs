@@ -170,7 +170,7 @@ impl Session {
         self.take_held(flow, count, Some(reason));
     }
 
-    /// A flow's socket takes no more for now: its datagrams are held, within bounds.
+    /// A flow's socket takes no more until [`unblock`](Self::unblock): its datagrams are held, within bounds.
     pub fn block(&mut self, flow: FlowId) {
         let Some(slot) = self.flows.slot(flow) else { return };
         if let Some(flow) = self.flows.at_mut(slot) {
