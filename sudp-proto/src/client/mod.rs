@@ -67,7 +67,7 @@ use crate::config::client::{ClientConfig, ClientConfigError, Scheme, ServerConfi
 use crate::config::{ConfigError, Limits};
 use crate::driver::{Endpoint, Key, Order, sealed};
 use crate::event::LinkLoss;
-use crate::link::{ClientTls, LinkDeadlines, LinkLimits, Proxy};
+use crate::link::{ClientTls, LinkLimits, Proxy};
 use crate::rng::{Rng, Seed};
 use crate::session::{Deadline, Gone, Identity, Role, Session, Setup, Tunnel, TunnelError};
 use crate::wire::{Address, Code, Ordinal, TunnelId};
@@ -172,14 +172,7 @@ impl Client {
         let ClientSetup { config, mut limits, started, headers, proxies, tls, pool, seed } = setup;
         let mut rng = Rng::new(&seed);
         limits.links = config.links;
-        let link_limits = LinkLimits {
-            message: limits.message,
-            small_fragments: limits.small_fragments,
-            head: limits.head,
-            headers: limits.head_lines,
-            deadlines: LinkDeadlines { tls: limits.tls_deadline, ..LinkDeadlines::default() },
-            ..LinkLimits::default()
-        };
+        let link_limits = LinkLimits::from(&limits);
         let identity = Identity { client: config.name.clone(), incarnation: (started, 0) };
         let session = Setup { limits, identity, access: None, pool, seed: rng.fork() };
         let dialer = Dialer::new(config.servers.clone(), DialPolicy::default(), &rng.fork());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::Limits;
+
 /// What a link bears with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LinkLimits {
@@ -49,6 +51,15 @@ impl Default for LinkLimits {
             output: 64 << 10,
             deadlines: LinkDeadlines::default(),
         }
+    }
+}
+
+/// What the caps of a client or a server mean for their links.
+impl From<&Limits> for LinkLimits {
+    fn from(limits: &Limits) -> Self {
+        let Limits { message, small_fragments, head, head_lines, head_deadline, tls_deadline, .. } = *limits;
+        let deadlines = LinkDeadlines { tls: tls_deadline, head: head_deadline, ..LinkDeadlines::default() };
+        Self { message, small_fragments, head, headers: head_lines, deadlines, ..Self::default() }
     }
 }
 

@@ -232,6 +232,11 @@ impl Link {
 
     /// Ends the link without a word; output that was not taken is forgotten.
     pub fn abort(&mut self) {
+        self.give_up(LinkEnd::Aborted);
+    }
+
+    /// Ends the link, unless it has ended, and leaves nothing to be done.
+    fn give_up(&mut self, end: LinkEnd) {
         match &mut self.stage {
             Stage::Ended(rest) => *rest = Rest::Done,
             Stage::Proxy(..)
@@ -240,7 +245,7 @@ impl Link {
             | Stage::Head(..)
             | Stage::Asked(..)
             | Stage::Open(_) => {
-                self.end(LinkEnd::Aborted, Rest::Done);
+                self.end(end, Rest::Done);
             }
         }
         self.forget_output();
@@ -343,19 +348,8 @@ impl Link {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let Some((_, stage)) = self.deadline.filter(|(at, _)| *at <= now) else { return };
-        match &mut self.stage {
-            Stage::Ended(rest) => *rest = Rest::Done,
-            Stage::Proxy(..)
-            | Stage::Secure(..)
-            | Stage::Answer(..)
-            | Stage::Head(..)
-            | Stage::Asked(..)
-            | Stage::Open(_) => {
-                self.end(LinkEnd::Timeout(stage), Rest::Done);
-            }
-        }
+        self.give_up(LinkEnd::Timeout(stage));
         self.deadline = None;
-        self.forget_output();
     }
 
     /// Does one thing with the input; false when there is nothing to do.

@@ -9,9 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crate::carrier;
 use crate::config::Limits;
 use crate::driver::{Endpoint, Key, Order, sealed};
-use crate::link::{
-    Answer, Link, LinkDeadlines, LinkEnd, LinkEvent, LinkLimits, RequestHead, ServerExpect, ServerTls, WrongStage,
-};
+use crate::link::{Answer, Link, LinkEnd, LinkEvent, LinkLimits, RequestHead, ServerExpect, ServerTls, WrongStage};
 use crate::rng::Seed;
 use crate::session::{Deadline, Session};
 use crate::wire::{Code, Frame, Hello, Refuse, next_frame};
@@ -98,18 +96,7 @@ impl Incoming {
     /// A stream that was just accepted.
     pub fn new(now: Instant, setup: IncomingSetup) -> Self {
         let IncomingSetup { expect, tls, limits, server, seed } = setup;
-        let link_limits = LinkLimits {
-            message: limits.message,
-            small_fragments: limits.small_fragments,
-            head: limits.head,
-            headers: limits.head_lines,
-            deadlines: LinkDeadlines {
-                tls: limits.tls_deadline,
-                head: limits.head_deadline,
-                ..LinkDeadlines::default()
-            },
-            ..LinkLimits::default()
-        };
+        let link_limits = LinkLimits::from(&limits);
         let patience = limits.auth_deadline;
         let handshake = if tls.is_some() { limits.tls_deadline } else { Duration::ZERO };
         let link = match &tls {
