@@ -161,8 +161,8 @@ impl Window {
     /// Bytes that may still be sent; where there is room for one, a whole batch may go.
     pub(crate) fn room(&self) -> usize {
         let looks = self.stale && self.clear.is_none() && self.rate.best().is_some();
-        // Who had nothing left to send leaves the path empty soon enough: it need not be held back for that.
-        let few = if self.limited == self.sent { FEW } else { 1 };
+        // Who sends a little and then nothing leaves the path empty soon enough: it need not be held back for that.
+        let few = if self.sent - self.limited < FEW { FEW } else { 1 };
         let limit = if looks { self.clearance().max(few).min(self.size) } else { self.size };
         size(limit.saturating_sub(self.in_flight()))
     }
