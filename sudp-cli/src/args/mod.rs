@@ -1,0 +1,164 @@
+//! The command line: every command, flag and help text.
+
+pub mod client;
+pub mod server;
+pub mod spec;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::instance::Name;
+
+/// UDP through places where only HTTP gets through.
+#[derive(Debug, Parser)]
+#[command(name = "sudp", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What is asked for.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// The configuration file, instead of the usual ones
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Say more; twice, say everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Say only what is wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// How log lines look
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless the environment says otherwise.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// As JSON, for programs.
+    Json,
+}
+
+/// What is asked for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a server, or manage servers in the background
+    Server(server::ServerArgs),
+    /// Run a client, or manage clients in the background
+    Client(client::ClientArgs),
+}
+
+/// The commands that manage instances of one role.
+#[derive(Debug, Subcommand)]
+pub enum Manage<S: Args> {
+    /// Start an instance in the background; returns once it serves
+    Start(S),
+    /// Stop an instance, after what is under way is finished
+    Stop(Stop),
+    /// Stop an instance and start it as it was started
+    Restart(Stop),
+    /// Read the configuration of an instance anew, without touching its sessions
+    Reload(Which),
+    /// Show how an instance is
+    Status(Show),
+    /// Show every instance
+    List(List),
+    /// Show the log of an instance
+    Logs(Logs),
+}
+
+/// Which instance is meant.
+#[derive(Clone, Debug, Args)]
+pub struct Which {
+    /// The instance
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub instance: Name,
+}
+
+/// How an instance is stopped.
+#[derive(Clone, Debug, Args)]
+pub struct Stop {
+    /// The instance
+    #[command(flatten)]
+    pub which: Which,
+    /// How long it may take to finish, before it is killed
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub timeout: Option<std::time::Duration>,
+}
+
+/// What is shown, and how.
+#[derive(Clone, Debug, Args)]
+pub struct Show {
+    /// The instance
+    #[command(flatten)]
+    pub which: Which,
+    /// How it is printed
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+/// How the list is shown.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct List {
+    /// How it is printed
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+/// What of a log is shown.
+#[derive(Clone, Debug, Args)]
+pub struct Logs {
+    /// The instance
+    #[command(flatten)]
+    pub which: Which,
+    /// Go on with what is written from now on
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many lines to begin with
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
+    pub lines: usize,
+}
+
+impl Cli {
+    /// Reads the arguments of the process. Help, and what is typed wrongly, end it here.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>, role: Option<OsString>) -> Self {
+        let mut arguments = arguments.into_iter();
+        let program = arguments.next().unwrap_or_else(|| "sudp".into());
+        Self::parse_from([program].into_iter().chain(role).chain(arguments))
+    }
+}

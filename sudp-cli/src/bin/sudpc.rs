@@ -1,0 +1,7 @@
+//! `sudpc`: see `sudpc --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sudp_cli::main(Some("client"))
+}

@@ -1,0 +1,131 @@
+//! What is configured: one YAML file for server and client, instance files beside it, the environment and the command line.
+
+pub mod load;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sudp_tokio::ProxyUrl;
+use sudp_tokio::proto::access::Rules;
+use sudp_tokio::proto::config::Limits;
+use sudp_tokio::proto::config::client::ServerConfig;
+use sudp_tokio::tls::Pin;
+
+use crate::args::spec::TunnelSpec;
+
+/// Everything, with a default for what nobody said.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where and how it logs.
+    pub log: Log,
+    /// What a server does.
+    pub server: Server,
+    /// What a client does.
+    pub client: Client,
+    /// Every cap of the core.
+    pub limits: Limits,
+}
+
+/// Where and how is logged.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Log {
+    /// Levels: one for all, then for targets: `info,sudp::link=debug`.
+    pub level: String,
+    /// Lines for people or for programs.
+    pub format: LogFormat,
+    /// The file; without it, the standard error. An instance in the background has one by itself.
+    pub file: Option<PathBuf>,
+    /// The size at which a new file is begun.
+    pub max_size: u64,
+    /// Whether a new file is begun each day (UTC).
+    pub daily: bool,
+    /// How many old files are kept.
+    pub keep: usize,
+    /// How often a line of figures is written; zero is never.
+    pub figures: Duration,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What a server does.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where it listens for links.
+    pub listen: Vec<SocketAddr>,
+    /// The path of the upgrade request.
+    pub path: String,
+    /// Where clients may send to, and at which ports they may listen.
+    pub rules: Rules,
+    /// Whether everybody is let in, wherever it listens.
+    pub anonymous: bool,
+    /// How it speaks TLS, if it does.
+    pub tls: Option<ServerTls>,
+    /// How many threads serve; 0 is one for each core.
+    pub threads: usize,
+    /// How long it takes to finish what is under way when it is told to stop.
+    pub shutdown: Duration,
+}
+
+/// A server's files of TLS.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServerTls {
+    /// Its certificate, and those in between it and its authority.
+    pub cert: PathBuf,
+    /// The key of it.
+    pub key: PathBuf,
+    /// The authorities of which a client must have a certificate.
+    pub client_ca: Vec<PathBuf>,
+}
+
+/// What a client does.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its servers, the preferred first.
+    pub servers: Vec<ServerConfig>,
+    /// A stable name, whose next start takes over the ports of this one.
+    pub name: String,
+    /// How many links its session holds.
+    pub links: usize,
+    /// The age at which a link is replaced.
+    pub max_link_age: Option<Duration>,
+    /// What it carries.
+    pub tunnels: Vec<TunnelSpec>,
+    /// How often it dials without success before it gives up; without it, for ever.
+    pub max_retries: Option<u32>,
+    /// The proxy its servers are dialled through; without it the environment says.
+    pub proxy: Option<ProxyUrl>,
+    /// Headers for every request.
+    pub headers: Vec<(String, String)>,
+    /// How it speaks TLS.
+    pub tls: ClientTls,
+    /// How long it takes to finish what is under way when it is told to stop.
+    pub shutdown: Duration,
+}
+
+/// How a client speaks TLS.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ClientTls {
+    /// Authorities it trusts instead of the system's.
+    pub ca: Vec<PathBuf>,
+    /// Keys it trusts instead of any authority.
+    pub pins: Vec<Pin>,
+    /// The name a server's certificate must be for.
+    pub server_name: Option<String>,
+    /// What it shows of itself.
+    pub cert: Option<PathBuf>,
+    /// The key of that.
+    pub key: Option<PathBuf>,
+}
+
+/// Where a value comes from, by its path: `server.listen` from `--listen`, or from line 3 of a file.
+pub type Origins = BTreeMap<String, String>;

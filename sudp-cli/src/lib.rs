@@ -1,0 +1,37 @@
+//! The commands of SUDP. `sudp` has them all; `sudpd …` is `sudp server …`, and `sudpc …` is `sudp client …`.
+
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod config;
+pub mod exit;
+pub mod instance;
+pub mod log;
+pub mod run;
+pub mod status;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use exit::Outcome;
+
+/// Runs the command line of the process; `role` is put in front of it.
+pub fn main(role: Option<&str>) -> ExitCode {
+    let cli = Cli::read(std::env::args_os(), role.map(OsString::from));
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("sudp: {failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Outcome {
+    let Cli { common, command } = cli;
+    match command {
+        Command::Server(args) => args.run(&common),
+        Command::Client(args) => args.run(&common),
+    }
+}

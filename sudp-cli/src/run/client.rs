@@ -1,0 +1,38 @@
+//! A client, from its configuration to its end.
+
+use super::Start;
+use crate::exit::Outcome;
+use crate::status::{Flow, Status};
+
+/// A client that runs.
+#[derive(Debug)]
+pub struct App {}
+
+/// Runs a client until it is stopped, by a signal or by [`App::stop`].
+pub fn run(_start: Start) -> Outcome {
+    unimplemented!()
+}
+
+impl App {
+    pub(super) async fn status(&self) -> Status {
+        unimplemented!()
+    }
+
+    pub(super) async fn flows(&self) -> Vec<Flow> {
+        unimplemented!()
+    }
+
+    pub(super) async fn cut(&self, _session: &str, _flow: u64) -> Outcome {
+        unimplemented!()
+    }
+
+    pub(super) async fn reload(&self) -> Outcome {
+        unimplemented!()
+    }
+
+    pub(super) async fn reconnect(&self) -> Outcome {
+        unimplemented!()
+    }
+
+    pub(super) fn stop(&self) {}
+}

@@ -1,0 +1,77 @@
+//! What runs: a server or a client, from its configuration to its end, and how others look into it.
+
+pub mod client;
+pub mod server;
+
+use std::sync::Arc;
+
+use crate::config::load::Sources;
+use crate::exit::Outcome;
+use crate::status::{Flow, Status};
+
+/// What runs, as the control socket, the dashboard and the signals know it.
+#[derive(Clone, Debug)]
+pub enum App {
+    /// A server.
+    Server(Arc<server::App>),
+    /// A client.
+    Client(Arc<client::App>),
+}
+
+impl App {
+    /// How it is.
+    pub async fn status(&self) -> Status {
+        match self {
+            Self::Server(app) => app.status().await,
+            Self::Client(app) => app.status().await,
+        }
+    }
+
+    /// Its flows, of all sessions.
+    pub async fn flows(&self) -> Vec<Flow> {
+        match self {
+            Self::Server(app) => app.flows().await,
+            Self::Client(app) => app.flows().await,
+        }
+    }
+
+    /// Ends a flow.
+    pub async fn cut(&self, session: &str, flow: u64) -> Outcome {
+        match self {
+            Self::Server(app) => app.cut(session, flow).await,
+            Self::Client(app) => app.cut(session, flow).await,
+        }
+    }
+
+    /// Reads its configuration anew, and applies what has changed; if anything is wrong, nothing changes.
+    pub async fn reload(&self) -> Outcome {
+        match self {
+            Self::Server(app) => app.reload().await,
+            Self::Client(app) => app.reload().await,
+        }
+    }
+
+    /// Ends its links, so that new ones are made: all of a client's, or those of one session of a server.
+    pub async fn reconnect(&self) -> Outcome {
+        match self {
+            Self::Server(app) => app.reconnect().await,
+            Self::Client(app) => app.reconnect().await,
+        }
+    }
+
+    /// Ends it: what is under way is finished first, but a second call ends it at once.
+    pub fn stop(&self) {
+        match self {
+            Self::Server(app) => app.stop(),
+            Self::Client(app) => app.stop(),
+        }
+    }
+}
+
+/// What is run, and who is told once it serves.
+pub struct Start {
+    /// Where its configuration comes from, now and when it is reloaded.
+    pub sources: Sources,
+    /// Called once, when it serves: from then on others may look into it.
+    pub ready: Box<dyn FnOnce(&App) -> Outcome + Send>,
+}
