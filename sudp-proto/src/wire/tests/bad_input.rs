@@ -418,3 +418,77 @@ fn d1_17_a_message_of_the_smallest_frames_is_read_to_its_end() {
     assert_eq!(verdict(&[0x0e, 0x00].repeat(100_000)), Ok(100_000));
     assert_eq!(verdict(&[0x01, 0x00].repeat(100_000)), Ok(0));
 }
+
+#[test]
+fn d1_5_hellos_and_welcomes_over_their_limits_are_refused_wherever_they_stand() {
+    let limit = |read: Result<usize, Code>| assert_eq!(read, Err(Code::Limit));
+    assert!(verdict(&framed(0x12, &[0; MAX_HELLO])).is_ok(), "its content is judged by whoever reads it");
+    limit(verdict(&framed(0x12, &[0; MAX_HELLO + 1])));
+    assert!(verdict(&framed(0x14, &[0; MAX_WELCOME])).is_ok());
+    limit(verdict(&framed(0x14, &[0; MAX_WELCOME + 1])));
+    limit(hello_verdict(&[1; MAX_HELLO + 1]).map(|_| 0));
+    limit(Welcome::parse(&vec![1; MAX_WELCOME + 1].into()).map(|_| 0).map_err(|violation| violation.code));
+}
+
+#[test]
+fn d1_5_a_header_that_is_not_base64url_is_malformed() {
+    for value in ["AQE=", "AQ E", "AQ+/", "A"] {
+        assert_eq!(Hello::from_header(value).unwrap_err().code, Code::Malformed, "{value}");
+    }
+}
+
+#[test]
+fn d1_5_a_side_that_takes_no_links_is_malformed() {
+    let mut hello = Hello { attach: None, ordinal: Ordinal::FIRST, ..attaching() };
+    assert!(Hello::from_header(&hello.to_header()).is_ok());
+    hello.parameters.links = 0;
+    assert_eq!(Hello::from_header(&hello.to_header()).unwrap_err().code, Code::Malformed);
+}
+
+#[test]
+fn d1_7_session_lists_and_proof_come_together_or_not_at_all() {
+    let field = |raw: &mut Vec<u8>, tag: u64, value: &[u8]| tlv::put_bytes(raw, tag, value);
+    let [session, alive, ended, proof] = [0x06, 0x08, 0x0a, 0x3e];
+    let table: [&[(u64, &[u8])]; 5] = [
+        &[(session, &[3; 16])],
+        &[(proof, &[0; 32])],
+        &[(alive, &[4])],
+        &[(ended, &[2, 0, 1])],
+        // Ended, and the very link that says so.
+        &[(session, &[3; 16]), (ended, &[9, 0, 1]), (proof, &[0; 32])],
+    ];
+    for fields in table {
+        let mut raw = vec![1, 9];
+        fields.iter().for_each(|(tag, value)| field(&mut raw, *tag, value));
+        assert_eq!(hello_verdict(&raw), Err(Code::Malformed), "{raw:02x?}");
+    }
+    let mut raw = vec![1, 9];
+    [(session, &[3; 16][..]), (ended, &[2, 0, 1]), (proof, &[0; 32])].iter().for_each(|(t, v)| field(&mut raw, *t, v));
+    assert!(hello_verdict(&raw).is_ok());
+}
+
+#[test]
+fn a_hello_that_makes_a_session_has_nothing_to_prove() {
+    let mut hello = Hello { attach: None, ordinal: Ordinal::FIRST, ..attaching() };
+    let before = hello.clone();
+    hello.seal(&[7; 32]);
+    assert_eq!(hello, before);
+}
+
+#[test]
+fn d1_8_hops_and_idle_times_that_are_not_the_usual_ones_are_said() {
+    let open = Open { hops: 3, idle: Duration::from_secs(7), ..Open::new(FlowId(1), TunnelId(1)) };
+    let bind = Bind {
+        tunnel: TunnelId(4),
+        listen: SocketAddr::from(([0, 0, 0, 0], 53)),
+        class: Class::Realtime,
+        copies: 2,
+        spread: true,
+        idle: Duration::from_secs(9),
+    };
+    for control in [Control::Open(Box::new(open)), Control::Bind(bind)] {
+        let mut payload = Vec::new();
+        control.emit(&mut payload);
+        assert_eq!(control_verdict(&payload), Ok(control));
+    }
+}
