@@ -5,10 +5,12 @@ pub mod server;
 pub mod spec;
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::load::{Flags, Sources};
 use crate::instance::Name;
 
 /// UDP through places where only HTTP gets through.
@@ -41,6 +43,41 @@ pub struct Common {
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
+}
+
+impl Common {
+    /// What a configuration is made from, with what `flags` and every command say.
+    pub fn sources(&self, instance: Option<Name>, mut flags: Flags) -> Sources {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => Some(("-q", "warn")),
+            (false, 0) => None,
+            (false, 1) => Some(("-v", "debug")),
+            (false, _) => Some(("-vv", "trace")),
+        };
+        if let Some((flag, level)) = level {
+            flags.set("log.level", flag, [level]);
+        }
+        let format = self.log_format.map(|format| match format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        });
+        flags.set("log.format", "--log-format", format);
+        Sources { file: self.config.clone(), instance, flags }
+    }
+}
+
+impl Color {
+    /// Whether the standard error is written in colour.
+    pub fn on_stderr(self) -> bool {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto if set("NO_COLOR") => false,
+            Self::Auto if std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
+            Self::Auto => std::env::var_os("TERM").is_none_or(|term| term != "dumb") && std::io::stderr().is_terminal(),
+        }
+    }
 }
 
 /// How log lines look.
@@ -76,6 +113,7 @@ pub enum Output {
 
 /// What is asked for.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, at the start")]
 pub enum Command {
     /// Run a server, or manage servers in the background
     Server(server::ServerArgs),

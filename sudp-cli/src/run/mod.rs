@@ -2,9 +2,11 @@
 
 pub mod client;
 pub mod server;
+pub mod stdio;
 
 use std::sync::Arc;
 
+use crate::args::Color;
 use crate::config::load::Sources;
 use crate::exit::Outcome;
 use crate::status::{Flow, Status};
@@ -72,6 +74,9 @@ impl App {
 pub struct Start {
     /// Where its configuration comes from, now and when it is reloaded.
     pub sources: Sources,
-    /// Called once, when it serves: from then on others may look into it.
+    /// Whether what it logs on a terminal is coloured.
+    pub color: Color,
+    /// Called once, when it serves, inside its runtime: from then on others may look into it. What goes wrong there
+    /// ends it.
     pub ready: Box<dyn FnOnce(&App) -> Outcome + Send>,
 }
