@@ -1,17 +1,24 @@
 //! `sudp client`.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command};
+use sudp_tokio::ProxyUrl;
+use sudp_tokio::tls::Pin;
 
+use super::spec::{self, SpecError, TunnelSpec};
 use super::{Common, Manage};
 use crate::config::load::Flags;
 use crate::exit::Outcome;
 use crate::instance::Name;
+use crate::run::{self, Start};
 
 /// `sudp client`: in the foreground, or what manages those in the background.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_value_name = "COMMAND")]
+#[command(args_conflicts_with_subcommands = true, subcommand_value_name = "COMMAND", after_help = EXAMPLES)]
 pub struct ClientArgs {
     /// How it is run in the foreground.
     #[command(flatten)]
@@ -20,7 +27,8 @@ pub struct ClientArgs {
     #[arg(short, long)]
     pub interactive: bool,
     /// Tie standard input and output to a UDP port of the server's side, as netcat does
-    #[arg(short = 'W', value_name = "HOST:PORT")]
+    #[arg(short = 'W', value_name = "HOST:PORT", value_parser = stdio)]
+    #[arg(conflicts_with_all = ["forward", "reverse", "socks", "interactive"])]
     pub stdio: Option<String>,
     /// What is asked for instead.
     #[command(subcommand)]
@@ -31,40 +39,40 @@ pub struct ClientArgs {
 #[derive(Clone, Debug, Args)]
 pub struct RunClient {
     /// Its servers, as wss://host/path; the first is preferred, the others take over when it fails
-    #[arg(value_name = "URL")]
+    #[arg(value_name = "URL", value_parser = Discreet(server))]
     pub servers: Vec<String>,
     /// Its name; files, logs and `sudp status` go by it
     #[arg(long, value_name = "NAME")]
     pub instance: Option<Name>,
     /// Take datagrams here and have the server send them, as 5005:10.0.0.1:53; may be repeated
-    #[arg(short = 'L', long = "forward", value_name = "SPEC")]
+    #[arg(short = 'L', long = "forward", value_name = "SPEC", value_parser = forward)]
     pub forward: Vec<String>,
     /// Have the server take datagrams and send them from here, as 5005:127.0.0.1:5006; may be repeated
-    #[arg(short = 'R', long = "reverse", value_name = "SPEC")]
+    #[arg(short = 'R', long = "reverse", value_name = "SPEC", value_parser = reverse)]
     pub reverse: Vec<String>,
     /// A SOCKS5 proxy for UDP here, as 1080 or 127.0.0.1:1080; may be repeated
-    #[arg(short = 'D', long = "socks", value_name = "SPEC")]
+    #[arg(short = 'D', long = "socks", value_name = "SPEC", value_parser = socks)]
     pub socks: Vec<String>,
     /// How many links the session holds, 1 to 8 [default: 1]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = links)]
     pub links: Option<usize>,
     /// A stable name at the server, whose next start takes over the ports of this one
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
     /// Give up after so many dials in a row that came to nothing [default: never]
     #[arg(long, value_name = "COUNT")]
     pub max_retries: Option<u32>,
     /// The proxy to dial through, as http://host:port or socks5://host:port [default: the environment's]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = Discreet(proxy))]
     pub proxy: Option<String>,
     /// A header for every request, as 'Name: value', or @FILE with one a line; may be repeated
-    #[arg(long, value_name = "HEADER")]
+    #[arg(long, value_name = "HEADER", value_parser = Discreet(header))]
     pub header: Vec<String>,
     /// The authority to trust, instead of the system's; may be repeated
     #[arg(long, value_name = "FILE")]
     pub tls_ca: Vec<PathBuf>,
     /// The key to trust, instead of any authority; may be repeated
-    #[arg(long, value_name = "PIN", conflicts_with = "tls_ca")]
+    #[arg(long, value_name = "PIN", conflicts_with = "tls_ca", value_parser = pin)]
     pub tls_pin: Vec<String>,
     /// The name the server's certificate must be for
     #[arg(long, value_name = "NAME")]
@@ -82,13 +90,258 @@ impl RunClient {
     pub fn flags(&self) -> Flags {
         let mut flags = Flags::default();
         flags.set("client.servers", "URL", &self.servers);
+        let kinds = [("forward", "-L", &self.forward), ("reverse", "-R", &self.reverse), ("socks", "-D", &self.socks)];
+        let tunnels = kinds.iter().flat_map(|(kind, _, specs)| specs.iter().map(move |spec| format!("{kind} {spec}")));
+        let flag = kinds.iter().find(|(_, _, specs)| !specs.is_empty()).map_or("-L", |(_, flag, _)| flag);
+        flags.set("client.tunnels", flag, tunnels);
+        flags.set("client.links", "--links", self.links);
+        flags.set("client.name", "--name", &self.name);
+        flags.set("client.max_retries", "--max-retries", self.max_retries);
+        flags.set("client.proxy", "--proxy", &self.proxy);
+        flags.set("client.headers", "--header", &self.header);
+        flags.set("client.tls.ca", "--tls-ca", self.tls_ca.iter().map(|file| file.display()));
+        flags.set("client.tls.pins", "--tls-pin", &self.tls_pin);
+        flags.set("client.tls.server_name", "--tls-name", &self.tls_name);
+        flags.set("client.tls.cert", "--tls-cert", self.tls_cert.iter().map(|file| file.display()));
+        flags.set("client.tls.key", "--tls-key", self.tls_key.iter().map(|file| file.display()));
         flags
+    }
+
+    /// What was typed that everybody on this machine can see, and should not.
+    pub fn secrets(&self) -> impl Iterator<Item = String> {
+        let typed = self.header.iter().filter_map(|header| header.split_once(':'));
+        let header = typed.map(|(name, _)| name.trim()).find(|name| is_secret(name)).map(|name| {
+            format!(
+                "what `--header '{name}: …'` holds is seen in the list of processes; put the line into a file that \
+                     only you can read, and write `--header @FILE`"
+            )
+        });
+        let proxy = self.proxy.as_ref().filter(|url| url.contains('@')).map(|_| {
+            "the password in `--proxy` is seen in the list of processes; put the URL into the variable `all_proxy`, or \
+             into the configuration file as client.proxy"
+                .to_owned()
+        });
+        header.into_iter().chain(proxy)
     }
 }
 
 impl ClientArgs {
     /// Does what is asked for.
-    pub fn run(self, _common: &Common) -> Outcome {
-        unimplemented!()
+    pub fn run(self, common: &Common) -> Outcome {
+        let Self { run, stdio, manage, .. } = self;
+        if manage.is_some() {
+            unimplemented!()
+        }
+        for secret in run.secrets() {
+            eprintln!("sudp: warning: {secret}");
+        }
+        let sources = common.sources(run.instance.clone(), run.flags());
+        let start = Start { sources, color: common.color, ready: Box::new(|_| Ok(())) };
+        match stdio {
+            Some(to) => run::stdio::run(start, &to),
+            None => run::client::run(start),
+        }
+    }
+}
+
+/// Reads what may have a password in it: if it cannot be read, it is not repeated.
+#[derive(Clone)]
+struct Discreet(fn(&str) -> Result<String, String>);
+
+impl TypedValueParser for Discreet {
+    type Value = String;
+
+    fn parse_ref(&self, cmd: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        let read = value.to_str().ok_or_else(|| "this is not UTF-8".to_owned()).and_then(self.0);
+        read.map_err(|problem| {
+            let arg = arg.map(ToString::to_string).unwrap_or_default();
+            clap::Error::raw(ErrorKind::ValueValidation, format!("{arg}: {problem}\n")).with_cmd(cmd)
+        })
+    }
+}
+
+/// Headers that are there to hold what nobody may know.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["authorization", "cookie", "key", "password", "secret", "token"].iter().any(|word| name.contains(word))
+}
+
+fn forward(text: &str) -> Result<String, String> {
+    checked(text, TunnelSpec::forward)
+}
+
+fn reverse(text: &str) -> Result<String, String> {
+    checked(text, TunnelSpec::reverse)
+}
+
+fn socks(text: &str) -> Result<String, String> {
+    checked(text, TunnelSpec::socks)
+}
+
+fn stdio(text: &str) -> Result<String, String> {
+    checked(text, TunnelSpec::stdio)
+}
+
+fn server(text: &str) -> Result<String, String> {
+    checked(text, spec::server)
+}
+
+/// What was typed, once it is known that it can be read.
+fn checked<T>(text: &str, read: impl FnOnce(&str) -> Result<T, SpecError>) -> Result<String, String> {
+    read(text).map(|_| text.into()).map_err(|error| error.problem)
+}
+
+fn links(text: &str) -> Result<usize, String> {
+    let links = text.parse().ok().filter(|links| (1..=8).contains(links));
+    links.ok_or_else(|| "a session holds 1 to 8 links".into())
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let fits = (1..=64).contains(&text.len()) && !text.chars().any(char::is_control);
+    if fits { Ok(text.into()) } else { Err("a name has 1 to 64 bytes, and no control characters".into()) }
+}
+
+fn proxy(text: &str) -> Result<String, String> {
+    text.parse::<ProxyUrl>().map(|_| text.into()).map_err(|error| error.to_string())
+}
+
+fn pin(text: &str) -> Result<String, String> {
+    text.parse::<Pin>().map(|_| text.into()).map_err(|error| error.to_string())
+}
+
+fn header(text: &str) -> Result<String, String> {
+    if text.strip_prefix('@').is_some_and(|file| !file.is_empty()) {
+        return Ok(text.into());
+    }
+    let token = |name: &str| {
+        let proper = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        !name.is_empty() && name.bytes().all(proper)
+    };
+    match text.split_once(':') {
+        Some((name, value)) if token(name) && !value.chars().any(char::is_control) => Ok(text.into()),
+        Some(_) | None => Err("a header is `Name: value`, in quotes because of the blank, or `@FILE`".into()),
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sudp client wss://example.com -L 5005:10.0.0.1:53        what is sent to 127.0.0.1:5005 comes out there
+  sudp client wss://example.com -R 0.0.0.0:5005:127.0.0.1:5006
+  sudp client wss://one.example wss://two.example --links 2 -L '5005:10.0.0.1:51820?class=realtime&copies=2'
+  sudp client wss://example.com -D 1080                    a SOCKS5 proxy for UDP
+  echo hello | sudp client wss://example.com -W 10.0.0.1:5006
+  sudp client start --instance game wss://example.com -L 27015:10.0.0.1:27015
+
+Tunnels: [BIND:]PORT:HOST:PORT[/udp][?OPTIONS], or the same behind udp:// (quote what has a ? or & in it).
+  BIND is 127.0.0.1 if left out; `*` is every address of both families. PORT 0 picks a port, which is shown.
+  class=reliable      resent after a cut, kept for up to 15 s (this is the default)
+  class=realtime      for voice and games: what is late is dropped, after 200 ms
+  copies=2            each datagram on so many links, of which the first to arrive counts (see --links)
+  spread              use all links for each flow; it may change the order
+  in_doubt=resend     if the server forgets the session: rather twice than not at all
+  timeout=3m          how long a flow may be idle; 0 is never
+  name=TEXT           what logs and `sudp status` call it
+
+It ends with 69 when no server is reached within --max-retries, with 73 when a port here is taken, with 77 when the
+server refuses it or all of its reverse tunnels. Signals: TERM and INT finish what is under way and end (twice: at
+once), HUP reads the configuration anew.";
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Cli;
+
+    fn read(words: &[&str]) -> Result<ClientArgs, String> {
+        let words = ["sudp", "client"].iter().chain(words);
+        let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+        match cli.command {
+            crate::args::Command::Client(args) => Ok(args),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn every_flag_says_something_of_the_configuration() {
+        let args = read(&[
+            "wss://a",
+            "ws://b",
+            "-L",
+            "1:h:2",
+            "-R3:h:4",
+            "--forward",
+            "5:h:6",
+            "-D",
+            "1080",
+            "--links=2",
+            "--name",
+            "n",
+            "--max-retries",
+            "3",
+            "--proxy",
+            "http://p:1",
+            "--header",
+            "A: b",
+            "--tls-ca",
+            "ca.pem",
+            "--tls-name",
+            "h",
+            "--tls-cert",
+            "c.pem",
+            "--tls-key",
+            "k.pem",
+        ])
+        .expect("it is well typed");
+        let flags = args.run.flags();
+        let said: Vec<_> = flags.iter().map(|it| format!("{} {} {}", it.key, it.flag, it.values.join("|"))).collect();
+        assert_eq!(
+            said,
+            [
+                "client.servers URL wss://a|ws://b",
+                "client.tunnels -L forward 1:h:2|forward 5:h:6|reverse 3:h:4|socks 1080",
+                "client.links --links 2",
+                "client.name --name n",
+                "client.max_retries --max-retries 3",
+                "client.proxy --proxy http://p:1",
+                "client.headers --header A: b",
+                "client.tls.ca --tls-ca ca.pem",
+                "client.tls.server_name --tls-name h",
+                "client.tls.cert --tls-cert c.pem",
+                "client.tls.key --tls-key k.pem",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_typed_wrongly_is_refused_with_what_to_type() {
+        for (words, says) in [
+            (&["example.com"][..], "write `wss://example.com`"),
+            (&["wss://me:secret@host"], "--header @FILE"),
+            (&["wss://a", "-L", "53"], "write `53:HOST:PORT`"),
+            (&["wss://a", "-L", "1:h:2?clas=x"], "no option `clas`"),
+            (&["wss://a", "-D", "x"], "not a port"),
+            (&["wss://a", "-W", "h"], "HOST:PORT"),
+            (&["wss://a", "-W", "h:1", "-L", "1:h:2"], "cannot be used with"),
+            (&["wss://a", "--links", "9"], "1 to 8"),
+            (&["wss://a", "--header", "nothing"], "`Name: value`"),
+            (&["wss://a", "--header", "@"], "`Name: value`"),
+            (&["wss://a", "--proxy", "https://me:secret@p"], "TLS in TLS"),
+            (&["wss://a", "--tls-pin", "x"], "sha256/"),
+            (&["wss://a", "--tls-key", "x"], "--tls-cert"),
+        ] {
+            let error = read(words).expect_err(&words.join(" "));
+            assert!(error.contains(says) && !error.contains("secret"), "{words:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_on_the_command_line_is_warned_about_without_being_said_again() {
+        let args = ["wss://a", "--header", "Authorization: Bearer abc", "--proxy", "http://u:abc@p:1"];
+        let warnings: Vec<_> = read(&args).expect("it is well typed").run.secrets().collect();
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings.iter().all(|warning| !warning.contains("abc")), "{warnings:?}");
+        let quiet = ["wss://a", "--header", "@file", "--header", "X-Host: h"];
+        assert_eq!(read(&quiet).expect("it is well typed").run.secrets().count(), 0);
     }
 }
