@@ -17,6 +17,7 @@ use crate::admit::{Admit, Verdict, Visit};
 use crate::event::ServerEvent;
 use crate::runtime::Runtime;
 use crate::server::Shared;
+use crate::sockets::Means;
 use crate::task::Engine;
 use crate::tcp;
 
@@ -30,14 +31,15 @@ pub(crate) fn begin<R: Runtime, A: Admit>(
     let Some(guest) = Guest::enter(shared, from) else { return };
     // One that cannot be tuned or watched is closed, as if it had never come.
     let Ok(watch) = tcp::tune(&SockRef::from(&stream), &shared.means.tcp) else { return };
-    let Ok(stream) = shared.means.runtime.tcp(stream) else { return };
+    let means = shared.means.elsewhere();
+    let Ok(stream) = means.runtime.tcp(stream) else { return };
     let incoming = Incoming::new(crate::now(), shared.incoming_setup());
-    let mut engine = Engine::new(&shared.means, incoming);
+    let mut engine = Engine::new(&means, incoming);
     let token = engine.core.driver.adopt(Incoming::KEY, BytesMut::new());
     engine.core.sockets.put(token, (stream, watch));
-    let arrival =
-        Arrival { shared: Arc::clone(shared), admit: Arc::clone(admit), engine: Some(engine), deciding: None, guest };
-    shared.means.runtime.spawn(arrival);
+    let runtime = means.runtime.clone();
+    let (shared, admit) = (Arc::clone(shared), Arc::clone(admit));
+    runtime.spawn(Arrival { shared, admit, means, engine: Some(engine), deciding: None, guest });
 }
 
 /// Its place among those that nobody knows yet; given back when it is dropped.
@@ -64,6 +66,8 @@ type Decision = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 struct Arrival<R: Runtime, A> {
     shared: Arc<Shared<R>>,
     admit: Arc<A>,
+    /// Where it lives, and the session that it may found.
+    means: Arc<Means<R>>,
     engine: Option<Engine<R, Incoming>>,
     /// A claim, and what is being found out about it.
     deciding: Option<(Claim, Decision)>,
@@ -143,7 +147,7 @@ impl<R: Runtime, A: Admit> Arrival<R, A> {
         match admitted.map_err(|Refused(code)| code)? {
             Admission::Join(session) => Ok(session),
             Admission::Found(founded) => {
-                self.shared.found(&founded, grant);
+                self.shared.found(&self.means, &founded, grant);
                 let (from, principal) = (self.guest.from, who.principal.clone());
                 self.shared.events.tell(&ServerEvent::Founded { session: founded.session, from, principal });
                 Ok(founded.session)
@@ -164,11 +168,12 @@ impl<R: Runtime, A: Admit> Arrival<R, A> {
             }
         };
         let Some((driver, mut sockets)) = self.engine.take().map(Engine::into_parts) else { return };
+        let means = Arc::clone(&self.means);
         // A session that ends at this moment takes the stream with it; its client dials again.
         let _ = mailbox.tell(move |core| {
             let Ok(joined) = Driver::<Incoming>::join(driver, core.now, &mut core.driver) else { return };
             if let Some(stream) = sockets.take(joined.from) {
-                core.sockets.put(joined.to, stream);
+                core.sockets.adopt(joined.to, &means, stream);
             }
         });
     }

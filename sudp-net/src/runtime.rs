@@ -29,6 +29,15 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn listener(&self, listener: TcpListener) -> io::Result<Self::Listener>;
     /// A timer that is not armed.
     fn timer(&self) -> Self::Timer;
+    /// Where one more session is to live, with its links: here, or on another thread of those there are. What
+    /// it returns counts as occupied until its last clone is dropped.
+    fn elsewhere(&self) -> Self {
+        self.clone()
+    }
+    /// Watches here a stream that was watched elsewhere.
+    fn adopt(&self, stream: Self::Tcp) -> io::Result<Self::Tcp> {
+        Ok(stream)
+    }
     /// Runs a task to its end, whoever forgets about it.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
     /// Has the task that is being polled polled again, after the others and after the runtime has looked at

@@ -318,19 +318,19 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// Starts the task of a session that was just founded.
-    pub(crate) fn found(self: &Arc<Self>, founded: &Founded, grant: Grant) {
+    pub(crate) fn found(self: &Arc<Self>, means: &Arc<Means<R>>, founded: &Founded, grant: Grant) {
         let access = Access { grant, own: self.own() };
         let (limits, pool, seed) = (self.limits.clone(), self.memory.clone(), lock(&self.rng).fork());
         let setup = ServerSetup { limits, access, pool, seed };
         let endpoint = Endpoint::new(crate::now(), founded, self.names.clone(), setup);
-        let engine = Engine::new(&self.means, endpoint);
+        let engine = Engine::new(means, endpoint);
         lock(&self.sessions).insert(founded.session, Arc::clone(engine.mailbox()));
         // Whoever ended the server meanwhile may not have seen this one.
         if self.ended.load(Ordering::SeqCst) {
             send_away(engine.mailbox());
         }
         let task = Task { shared: Arc::clone(self), id: founded.session, engine: Some(engine) };
-        self.means.runtime.spawn(task);
+        means.runtime.spawn(task);
     }
 
     fn all(&self) -> Vec<Session<R>> {

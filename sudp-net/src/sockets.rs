@@ -25,6 +25,14 @@ pub(crate) struct Means<R> {
     pub(crate) udp: UdpOptions,
 }
 
+impl<R: Runtime> Means<R> {
+    /// The same for one more session, wherever the runtime has it live.
+    pub(crate) fn elsewhere(&self) -> Arc<Self> {
+        let Self { runtime, names, tcp, udp } = self;
+        Arc::new(Self { runtime: runtime.elsewhere(), names: names.clone(), tcp: tcp.clone(), udp: *udp })
+    }
+}
+
 /// Every door of one task.
 pub(crate) struct Sockets<R: Runtime> {
     means: Arc<Means<R>>,
@@ -55,6 +63,16 @@ impl<R: Runtime> Sockets<R> {
     /// Puts a stream behind a token.
     pub(crate) fn put(&mut self, at: Token, (stream, watch): (R::Tcp, Watch)) {
         self.insert(at, Door::Stream(stream, watch));
+    }
+
+    /// Puts a stream of another task behind a token. One that cannot be watched here is closed.
+    pub(crate) fn adopt(&mut self, at: Token, from: &Arc<Means<R>>, (stream, watch): (R::Tcp, Watch)) {
+        if Arc::ptr_eq(&self.means, from) {
+            return self.put(at, (stream, watch));
+        }
+        if let Ok(stream) = self.means.runtime.adopt(stream) {
+            self.put(at, (stream, watch));
+        }
     }
 
     /// Takes the stream behind a token away.

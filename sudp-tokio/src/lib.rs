@@ -8,8 +8,8 @@ pub use sudp_net::*;
 
 /// A client on tokio.
 pub type Client = sudp_net::Client<Tokio>;
-/// A server on tokio.
-pub type Server = sudp_net::Server<Tokio>;
+/// A server on tokio: on one runtime, or on whatever puts several of them together.
+pub type Server<R = Tokio> = sudp_net::Server<R>;
 
 /// Starts a client on the runtime of the caller. It dials at once, and again for as long as it lives.
 pub fn connect(options: ClientOptions) -> Result<Client, ConnectError> {

@@ -61,6 +61,11 @@ impl Runtime for Tokio {
         SleepUntil { handle: self.0.clone(), sleep: None }
     }
 
+    fn adopt(&self, stream: Self::Tcp) -> io::Result<Self::Tcp> {
+        // Only its own runtime hears of a socket.
+        self.tcp(stream.0.into_std()?)
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(task);
     }

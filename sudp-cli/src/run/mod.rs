@@ -1,6 +1,7 @@
 //! What runs: a server or a client, from its configuration to its end, and how others look into it.
 
 pub mod client;
+pub(crate) mod rt;
 pub mod server;
 pub mod stdio;
 
