@@ -49,6 +49,27 @@ impl Failure {
     }
 }
 
+impl Exit {
+    /// Every code there is.
+    pub const ALL: [Self; 10] = [
+        Self::Failed,
+        Self::Usage,
+        Self::NotRunning,
+        Self::Unknown,
+        Self::Unreachable,
+        Self::Internal,
+        Self::CannotCreate,
+        Self::Temporary,
+        Self::Denied,
+        Self::Config,
+    ];
+
+    /// The exit that this code is.
+    pub fn of(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|exit| *exit as u8 == code)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -16,6 +16,8 @@ pub struct Sources {
     pub instance: Option<Name>,
     /// What the command line says; it goes before everything else.
     pub flags: Flags,
+    /// Where it logs if nobody says so: an instance in the background has a file of its own.
+    pub log_file: Option<PathBuf>,
 }
 
 /// What the command line says of the configuration: the key, the flag it came by, and its values as they were typed.

@@ -1,5 +1,7 @@
 //! Instances: named servers and clients, in the foreground or as daemons, each with its own files.
 
+pub mod protocol;
+
 use std::fmt;
 use std::str::FromStr;
 

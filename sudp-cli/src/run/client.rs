@@ -1,7 +1,10 @@
 //! A client, from its configuration to its end.
 
+use tokio::sync::{broadcast, mpsc};
+
 use super::Start;
 use crate::exit::Outcome;
+use crate::instance::protocol::{Event, Record, Wanted};
 use crate::status::{Flow, Status};
 
 /// A client that runs.
@@ -31,6 +34,14 @@ impl App {
     }
 
     pub(super) async fn reconnect(&self) -> Outcome {
+        unimplemented!()
+    }
+
+    pub(super) fn events(&self) -> broadcast::Receiver<Event> {
+        unimplemented!()
+    }
+
+    pub(super) async fn capture(&self, _wanted: Wanted) -> Outcome<mpsc::Receiver<Record>> {
         unimplemented!()
     }
 

@@ -7,9 +7,12 @@ pub mod stdio;
 
 use std::sync::Arc;
 
+use tokio::sync::{broadcast, mpsc};
+
 use crate::args::Color;
 use crate::config::load::Sources;
 use crate::exit::Outcome;
+use crate::instance::protocol::{Event, Record, Wanted};
 use crate::status::{Flow, Status};
 
 /// What runs, as the control socket, the dashboard and the signals know it.
@@ -59,6 +62,22 @@ impl App {
         match self {
             Self::Server(app) => app.reconnect().await,
             Self::Client(app) => app.reconnect().await,
+        }
+    }
+
+    /// What happens from now on, for `watch`. Who does not keep up misses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        match self {
+            Self::Server(app) => app.events(),
+            Self::Client(app) => app.events(),
+        }
+    }
+
+    /// The datagrams that pass from now on, until the receiver is dropped. What finds it full is left out and counted.
+    pub async fn capture(&self, wanted: Wanted) -> Outcome<mpsc::Receiver<Record>> {
+        match self {
+            Self::Server(app) => app.capture(wanted).await,
+            Self::Client(app) => app.capture(wanted).await,
         }
     }
 
