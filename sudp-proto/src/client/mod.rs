@@ -240,6 +240,14 @@ impl Client {
         self.settle(now);
     }
 
+    /// Replaces every link, and dials at once if there is none. An old link goes when a new one has taken its
+    /// place, so that nothing is lost by it, nor late; where nothing can be reached, the old ones stay.
+    pub fn reconnect(&mut self, now: Instant) {
+        self.dialer.handle_wake(now);
+        self.upkeep.renew(now);
+        self.settle(now);
+    }
+
     fn pause(&mut self, now: Instant) {
         self.dialer.handle_wake(now);
         self.upkeep.handle_pause(now);

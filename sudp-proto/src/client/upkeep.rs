@@ -14,6 +14,8 @@ pub(super) struct Upkeep {
     ends: [Option<(Instant, Duration)>; 2],
     /// When a link was last replaced with success.
     replaced: Option<Instant>,
+    /// Links that began by then are to be replaced, because someone asked for it.
+    renew: Option<Instant>,
     /// Since when there is one link too many, all of them sound.
     surplus: Option<Instant>,
     /// When this process went on after a pause.
@@ -24,7 +26,7 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     pub(super) fn new(now: Instant, wanted: usize, max_age: Option<Duration>) -> Self {
-        Self { wanted, max_age, ends: [None; 2], replaced: None, surplus: None, resumed: None, now }
+        Self { wanted, max_age, ends: [None; 2], replaced: None, renew: None, surplus: None, resumed: None, now }
     }
 
     /// How many more links are wanted now: those that are suspect, about to end or not proven since a
@@ -34,7 +36,7 @@ impl Upkeep {
         let sound = |state: &LinkState| state.suspect.is_none() && !self.aged(state) && awake(state);
         let sound = states(session).filter(|(_, state)| sound(state)).count();
         let wanted = self.wanted.min(session.links_allowed());
-        let most = if self.resting() { wanted } else { wanted + 1 };
+        let most = if self.resting() && !self.renewing(session) { wanted } else { wanted + 1 };
         wanted.saturating_sub(sound).min(most.saturating_sub(session.links().count()))
     }
 
@@ -56,6 +58,11 @@ impl Upkeep {
     /// This process went on after a pause, in which any link may have died.
     pub(super) fn handle_pause(&mut self, now: Instant) {
         self.resumed = Some(now);
+    }
+
+    /// Every link there is now is to be replaced, new before old, one after the other and without a rest in between.
+    pub(super) fn renew(&mut self, now: Instant) {
+        self.renew = Some(now);
     }
 
     /// A link that should be ended now.
@@ -110,8 +117,16 @@ impl Upkeep {
         self.replaced.is_some_and(|at| self.now < at + REST)
     }
 
+    fn renewing(&self, session: &Session) -> bool {
+        states(session).any(|(_, state)| self.outlived(&state))
+    }
+
+    fn outlived(&self, state: &LinkState) -> bool {
+        self.renew.is_some_and(|at| state.since <= at)
+    }
+
     fn aged(&self, state: &LinkState) -> bool {
-        self.age_limit().is_some_and(|limit| state.since + limit <= self.now)
+        self.outlived(state) || self.age_limit().is_some_and(|limit| state.since + limit <= self.now)
     }
 
     /// Nine tenths of the age that is configured, or at which the far side ended two links alike.

@@ -100,6 +100,55 @@ fn after_a_false_alarm_the_slower_of_two_links_goes_after_ten_seconds() {
 }
 
 #[test]
+fn a_client_that_is_told_to_reconnect_has_new_links_and_nobody_notices() {
+    for links in [1, 3] {
+        let mut rig = Rig::new(links);
+        rig.hosts[0].echoes = true;
+        rig.send(&0_u32.to_be_bytes());
+        rig.run(secs(12));
+        let old = rig.links();
+        assert_eq!(old.len(), links);
+        let now = rig.now;
+        rig.client.reconnect(now);
+        for number in 1..200_u32 {
+            rig.send(&number.to_be_bytes());
+            rig.run(ms(5));
+            let there_are = rig.links().len();
+            assert!((links..=links + 1).contains(&there_are), "new before old, one by one: {there_are} of {links}");
+        }
+        assert_eq!(rig.links().len(), links);
+        assert!(rig.links().iter().all(|link| !old.contains(link)), "{:?} after {old:?}", rig.links());
+        rig.run(secs(30));
+        let expected: Vec<Bytes> = (0..200_u32).map(|number| Bytes::copy_from_slice(&number.to_be_bytes())).collect();
+        let (mut served, mut answers) = (rig.served(), rig.answers.clone());
+        served.sort();
+        answers.sort();
+        assert!(served == expected && answers == expected, "{} and {}", served.len(), answers.len());
+        assert_eq!(rig.dials.len(), links * 2, "nothing is replaced twice");
+        assert_eq!(rig.lost(), []);
+        rig.assert_settled();
+    }
+}
+
+#[test]
+fn a_client_that_is_told_to_reconnect_keeps_what_it_has_where_nothing_else_can_be_had() {
+    let mut rig = Rig::new(1);
+    rig.run(secs(12));
+    let old = rig.links();
+    rig.hosts[0].away = true;
+    let now = rig.now;
+    rig.client.reconnect(now);
+    rig.send(b"one");
+    rig.run(secs(10));
+    assert_eq!((rig.links(), rig.served()), (old.clone(), vec![Bytes::from_static(b"one")]));
+    rig.hosts[0].away = false;
+    rig.run(secs(40));
+    assert_eq!(rig.links().len(), 1);
+    assert_ne!(rig.links(), old);
+    rig.assert_settled();
+}
+
+#[test]
 fn there_is_never_more_than_one_link_above_what_is_wanted_however_bad_they_all_are() {
     let mut rig = Rig::new(2);
     rig.run(secs(12));
