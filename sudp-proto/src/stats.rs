@@ -190,6 +190,54 @@ pub struct Counters {
     pub events_lost: u64,
 }
 
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        // Every field by name: one that is added cannot be forgotten.
+        let Self {
+            accepted,
+            acknowledged,
+            dropped_out,
+            in_doubt,
+            processed,
+            delivered,
+            dropped_in,
+            bytes_out,
+            bytes_in,
+            batches_out,
+            batches_resent,
+            batches_in,
+            duplicates,
+            messages_out,
+            messages_in,
+            links,
+            links_ended,
+            suspicions,
+            violations,
+            events_lost,
+        } = other;
+        self.accepted += accepted;
+        self.acknowledged += acknowledged;
+        self.dropped_out += dropped_out;
+        self.in_doubt += in_doubt;
+        self.processed += processed;
+        self.delivered += delivered;
+        self.dropped_in += dropped_in;
+        self.bytes_out += bytes_out;
+        self.bytes_in += bytes_in;
+        self.batches_out += batches_out;
+        self.batches_resent += batches_resent;
+        self.batches_in += batches_in;
+        self.duplicates += duplicates;
+        self.messages_out += messages_out;
+        self.messages_in += messages_in;
+        self.links += links;
+        self.links_ended += links_ended;
+        self.suspicions += suspicions;
+        self.violations += violations;
+        self.events_lost += events_lost;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -128,6 +128,15 @@ impl Session {
         }
     }
 
+    /// Ends a flow now, whoever opened it: what is queued for it is dropped, and what comes for one of the
+    /// remote is not delivered any more. Its source may begin another. Says whether there was such a flow.
+    pub fn cut_flow(&mut self, now: Instant, flow: FlowId) -> bool {
+        let Some(slot) = self.flows.slot(flow) else { return false };
+        self.drop_queue(slot, DropReason::Closed);
+        self.end_flow(now, slot);
+        true
+    }
+
     /// The next flow with datagrams to deliver.
     pub fn poll_ready(&mut self) -> Option<FlowId> {
         self.flows.pop_ready()
@@ -386,6 +395,7 @@ impl Session {
             return Err(SendError::Flow(id));
         }
         flow.books.accepted += 1;
+        flow.books.bytes_out += payload.len() as u64;
         flow.used = now;
         if !flow.one_shot() {
             self.flows.keep(slot);
@@ -414,6 +424,7 @@ impl Session {
                 None => {
                     if let Some(flow) = self.flows.at_mut(slot) {
                         flow.books.delivered += 1;
+                        flow.books.bytes_in += inbound.payload.len() as u64;
                     }
                     self.counters.delivered += 1;
                     self.counters.bytes_in += inbound.payload.len() as u64;

@@ -95,6 +95,10 @@ pub struct Books {
     pub delivered: u64,
     /// Dropped on the way in, by reason.
     pub refused: Drops,
+    /// Payload bytes accepted.
+    pub bytes_out: u64,
+    /// Payload bytes delivered.
+    pub bytes_in: u64,
 }
 
 /// Datagrams taken from the remote and not yet delivered.

@@ -49,7 +49,7 @@ pub use flow::{Books, Inbound, Treatment};
 pub use freeze::ThawError;
 pub use hello::{AttachError, Identity};
 pub use output::Message;
-pub use report::{FlowReport, LinkReport, Report};
+pub use report::{FlowReport, FlowState, LinkReport, Report};
 pub use tunnels::{InDoubt, Tunnel, TunnelError, Way};
 
 use activity::Activity;
@@ -139,6 +139,8 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LinkState {
+    /// Which link.
+    pub ordinal: Ordinal,
     /// When it began.
     pub since: Instant,
     /// Since when it is suspect.
@@ -307,6 +309,7 @@ impl Session {
     pub fn link(&self, ordinal: Ordinal) -> Option<LinkState> {
         let link = self.links.get(ordinal)?;
         Some(LinkState {
+            ordinal,
             since: link.since,
             suspect: link.suspect,
             progress: link.progress,

@@ -9,7 +9,7 @@ use super::{Access, Need, Role, Session};
 use crate::access::{Admit, Destination, Limiter};
 use crate::event::Event;
 use crate::stats::DropReason;
-use crate::wire::{Address, Closed, Code, Control, FlowClose, FlowId, Host, Open, Record};
+use crate::wire::{Address, Class, Closed, Code, Control, FlowClose, FlowId, Host, Open, Record};
 
 impl Session {
     pub(crate) fn handle_control(&mut self, now: Instant, control: Control) {
@@ -64,6 +64,12 @@ impl Session {
         for slot in self.flows.slots() {
             let Some(flow) = self.flows.at_mut(slot).filter(|flow| !flow.ours) else { continue };
             flow.limiter.set_rates(now, flow_rates);
+            let open = flow.open.clone();
+            if let Some(code) = self.refusal(&open) {
+                self.refuse_flow(now, slot, code);
+                continue;
+            }
+            let Some(flow) = self.flows.at(slot) else { continue };
             let places = flow.places.clone();
             for (index, place) in places.iter().enumerate() {
                 let PlaceState::At(at) = place.state else { continue };
@@ -170,12 +176,15 @@ impl Session {
         if open.kind != 0 {
             return Some(Code::Unknown);
         }
+        if self.grants(open.class, open.copies) { None } else { Some(Code::Denied) }
+    }
+
+    /// Whether datagrams may be treated like this.
+    pub(crate) fn grants(&self, class: Class, copies: u8) -> bool {
         match (&self.access, self.role) {
-            (Some(Access { grant, .. }), _) if !grant.classes.allows(open.class) || open.copies > grant.copies => {
-                Some(Code::Denied)
-            }
-            (Some(_), _) | (None, Role::Client) => None,
-            (None, Role::Server) => Some(Code::Denied),
+            (Some(Access { grant, .. }), _) => grant.classes.allows(class) && copies <= grant.copies,
+            (None, Role::Client) => true,
+            (None, Role::Server) => false,
         }
     }
 

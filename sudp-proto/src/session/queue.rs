@@ -356,7 +356,6 @@ impl Queues {
     }
 
     /// Bytes a flow has queued, as counted against the cap.
-    #[cfg(test)]
     pub(crate) fn flow_bytes(&self, slot: Slot) -> usize {
         self.flows.get(slot).map_or(0, |flow| flow.backlog.bytes)
     }

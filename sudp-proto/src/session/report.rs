@@ -1,9 +1,12 @@
 //! What a session holds at the moment, for status pages and for tests of its laws.
 
-use super::flow::Books;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::flow::{Books, Direction, PlaceState, Treatment};
 use super::queue::Slot;
 use super::{Flow, Session};
-use crate::wire::{FlowId, Ordinal};
+use crate::wire::{Address, FlowId, Ordinal, TunnelId};
 
 /// What a session holds at the moment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -47,6 +50,40 @@ pub struct FlowReport {
     pub held_bytes: usize,
 }
 
+/// How one flow is, for whoever watches: a snapshot.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct FlowState {
+    /// Whose it is. The id is the client's, on both sides.
+    pub tunnel: TunnelId,
+    /// Whether the remote opened it.
+    pub by_remote: bool,
+    /// Who began it, on whichever side that was. A flow opened by hand has none.
+    pub source: Option<SocketAddr>,
+    /// Where its datagrams go, as the tunnel or the opener names it. At the listener of a reverse tunnel
+    /// nobody knows.
+    pub destination: Option<Address>,
+    /// The address of the destination, where the flow has its socket here and that is found and allowed.
+    pub reaches: Option<SocketAddr>,
+    /// How its datagrams are treated.
+    pub treatment: Treatment,
+    /// When it began, here.
+    pub opened: Instant,
+    /// When a datagram last came, from either side.
+    pub active: Instant,
+    /// Whether it takes no more: its end is on its way.
+    pub closing: bool,
+    /// Datagrams that wait to be sent.
+    pub queued: u64,
+    /// Their bytes, as counted against the cap of the queue: more than their payload.
+    pub queued_bytes: u64,
+    /// Datagrams from the remote that wait for a name or for their socket.
+    pub held: u64,
+    /// What was counted. A datagram that the flow did not take at all, too large or too late, is counted in
+    /// [`Counters`](crate::stats::Counters) alone.
+    pub books: Books,
+}
+
 impl FlowReport {
     /// Whether everything this side accepted is somewhere, and nothing is in two places.
     pub fn sender_balances(&self) -> bool {
@@ -79,6 +116,32 @@ pub struct LinkReport {
 }
 
 impl Session {
+    /// How a flow is.
+    pub fn flow(&self, id: FlowId) -> Option<FlowState> {
+        let slot = self.flows.slot(id)?;
+        let flow = self.flows.at(slot)?;
+        let open = &flow.open;
+        let place = flow.places.first();
+        Some(FlowState {
+            tunnel: open.tunnel,
+            by_remote: !flow.ours,
+            source: open.source,
+            destination: open.destination.clone().or_else(|| place.map(|place| place.address.clone())),
+            reaches: place.and_then(|place| match place.state {
+                PlaceState::At(at) => Some(at),
+                PlaceState::Finding | PlaceState::Denied(_) => None,
+            }),
+            treatment: Treatment { class: open.class, copies: open.copies, spread: open.spread, idle: open.idle },
+            opened: flow.began,
+            active: flow.used,
+            closing: flow.stopped || flow.out != Direction::Open,
+            queued: self.queues.flow_len(slot) as u64,
+            queued_bytes: self.queues.flow_bytes(slot) as u64,
+            held: flow.inbox.len() as u64,
+            books: flow.books,
+        })
+    }
+
     /// What it holds at the moment; walks over everything.
     pub fn report(&self) -> Report {
         let flow = |(slot, flow): (Slot, &Flow)| FlowReport {

@@ -11,3 +11,4 @@ mod poison;
 mod sources;
 mod stories;
 mod tunnels;
+mod watch;

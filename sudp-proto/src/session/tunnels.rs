@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::flow::Treatment;
+use super::queue::Slot;
 use super::{Need, Role, Session};
 use crate::event::Event;
 use crate::wire::{Address, Bind, Bound, Class, Code, Control, TunnelId};
@@ -101,6 +102,8 @@ pub(crate) struct Tunnels {
     pub(crate) configured: BTreeMap<TunnelId, Tunnel>,
     /// Those a server listens for.
     pub(crate) bound: BTreeMap<TunnelId, Bind>,
+    /// Where each is listened for, or why it is not, as far as that was told.
+    pub(crate) outcomes: BTreeMap<TunnelId, Result<SocketAddr, Code>>,
     /// Those a server could not listen for, and when it is asked again.
     pub(crate) retries: BTreeMap<TunnelId, Retry>,
 }
@@ -185,6 +188,7 @@ impl Session {
     pub fn remove_tunnel(&mut self, now: Instant, id: TunnelId) {
         let Some(tunnel) = self.tunnels.configured.remove(&id) else { return };
         self.tunnels.retries.remove(&id);
+        self.tunnels.outcomes.remove(&id);
         match tunnel.way {
             Way::Reverse { .. } => self.control(Control::Unbind(id)),
             Way::Forward { listen: Some(_), .. } => self.needs.push_back(Need::Unlisten(id)),
@@ -203,9 +207,21 @@ impl Session {
         self.tunnels.configured.iter().map(|(id, tunnel)| (*id, tunnel))
     }
 
+    /// Where a tunnel is listened for, here or at the server, or why it is not. None while nobody knows, and
+    /// for a tunnel whose flows are opened by hand.
+    pub fn listening(&self, id: TunnelId) -> Option<Result<SocketAddr, Code>> {
+        self.tunnels.outcomes.get(&id).copied()
+    }
+
+    /// The reverse tunnels that a server listens for, and where.
+    pub fn listeners(&self) -> impl Iterator<Item = (TunnelId, SocketAddr)> + '_ {
+        self.tunnels.bound.keys().filter_map(|id| Some((*id, self.listening(*id)?.ok()?)))
+    }
+
     /// Answers [`Need::Listen`]: where the listener is, or why there is none.
     pub fn handle_listening(&mut self, now: Instant, tunnel: TunnelId, outcome: Result<SocketAddr, Code>) {
         if self.tunnels.configured.contains_key(&tunnel) {
+            self.tunnels.outcomes.insert(tunnel, outcome);
             return self.event(Event::TunnelBound { tunnel, outcome });
         }
         if !self.tunnels.bound.contains_key(&tunnel) {
@@ -215,14 +231,17 @@ impl Session {
         let outcome = outcome.and_then(|at| if self.may_bind(now, at) { Ok(at) } else { Err(Code::Denied) });
         if outcome.is_err() {
             self.tunnels.bound.remove(&tunnel);
+            self.tunnels.outcomes.remove(&tunnel);
             self.needs.push_back(Need::Unlisten(tunnel));
+        } else {
+            self.tunnels.outcomes.insert(tunnel, outcome);
         }
         self.control(Control::Bound(Bound { tunnel, outcome }));
     }
 
     pub(crate) fn handle_bind(&mut self, now: Instant, bind: Bind) {
         let tunnel = bind.tunnel;
-        let refusal = if self.role == Role::Client || !self.may_bind(now, bind.listen) {
+        let refusal = if self.role == Role::Client || !self.may_serve(now, &bind) {
             Some(Code::Denied)
         } else if self.tunnels.bound.len() >= self.limits.tunnels && !self.tunnels.bound.contains_key(&tunnel) {
             Some(Code::Full)
@@ -255,6 +274,7 @@ impl Session {
             // or the grant may change.
             Err(_) => self.tunnels.postpone(now, tunnel),
         }
+        self.tunnels.outcomes.insert(tunnel, outcome);
         self.event(Event::TunnelBound { tunnel, outcome });
     }
 
@@ -283,6 +303,7 @@ impl Session {
 
     pub(crate) fn handle_unbind(&mut self, now: Instant, tunnel: TunnelId) {
         if self.tunnels.bound.remove(&tunnel).is_some() {
+            self.tunnels.outcomes.remove(&tunnel);
             self.needs.push_back(Need::Unlisten(tunnel));
             self.end_flows_of(now, tunnel);
         }
@@ -293,18 +314,26 @@ impl Session {
         self.tunnels.retries.clear();
         let tunnels: Vec<_> = self.tunnels.configured.iter().map(|(id, tunnel)| (*id, tunnel.clone())).collect();
         for (id, tunnel) in tunnels {
+            if matches!(tunnel.way, Way::Reverse { .. }) {
+                self.tunnels.outcomes.remove(&id);
+            }
             self.ask_to_listen(id, &tunnel);
         }
     }
 
     /// Withdraws listeners that a new grant does not allow.
     pub(crate) fn recheck_listeners(&mut self, now: Instant) {
-        let denied = |bind: &&Bind| !self.may_bind(now, bind.listen);
+        let denied = |bind: &&Bind| !self.may_serve(now, bind);
         let denied: Vec<TunnelId> = self.tunnels.bound().filter(denied).map(|bind| bind.tunnel).collect();
         for tunnel in denied {
             self.handle_unbind(now, tunnel);
             self.control(Control::Bound(Bound { tunnel, outcome: Err(Code::Denied) }));
         }
+    }
+
+    /// Whether a reverse tunnel may be had: its flows are treated as an OPEN would ask for, and are opened here.
+    fn may_serve(&self, now: Instant, bind: &Bind) -> bool {
+        self.may_bind(now, bind.listen) && self.grants(bind.class, bind.copies)
     }
 
     fn may_bind(&self, now: Instant, at: SocketAddr) -> bool {
@@ -319,12 +348,18 @@ impl Session {
 
     fn end_flows_of(&mut self, now: Instant, tunnel: TunnelId) {
         for slot in self.flows.slots() {
-            let Some(flow) = self.flows.at(slot).filter(|flow| flow.open.tunnel == tunnel) else { continue };
-            if flow.ours {
-                self.begin_close(now, slot, Code::Done);
-            } else {
-                self.refuse_flow(now, slot, Code::Done);
+            if self.flows.at(slot).is_some_and(|flow| flow.open.tunnel == tunnel) {
+                self.end_flow(now, slot);
             }
+        }
+    }
+
+    /// Ends a flow in the way of whoever opened it: our own takes no more, one of the remote is refused.
+    pub(crate) fn end_flow(&mut self, now: Instant, slot: Slot) {
+        if self.flows.at(slot).is_some_and(|flow| flow.ours) {
+            self.begin_close(now, slot, Code::Done);
+        } else {
+            self.refuse_flow(now, slot, Code::Done);
         }
     }
 }

@@ -195,7 +195,10 @@ fn is_record_of(flow: FlowId, record: &[u8]) -> bool {
 
 /// The law of the sender and that of the receiver.
 fn books_balance(flow: &Flow, queued: usize) -> bool {
-    let Books { accepted, acknowledged, in_flight, in_doubt, dropped, processed, delivered, refused } = &flow.books;
+    #[rustfmt::skip]
+    let Books {
+        accepted, acknowledged, in_flight, in_doubt, dropped, processed, delivered, refused, bytes_out: _, bytes_in: _,
+    } = &flow.books;
     let sum = |numbers: &[u64]| numbers.iter().map(|number| u128::from(*number)).sum::<u128>();
     let out = sum(&[*acknowledged, *in_flight, *in_doubt, dropped.total(), queued as u64]);
     let back = sum(&[*delivered, refused.total(), flow.inbox.len() as u64]);

@@ -96,7 +96,7 @@ fields! {
     Address { host, port }
     Batch { class, copies, clock, body, shares, stale, carriers, strikes }
     Bind { tunnel, listen, class, copies, spread, idle }
-    Books { accepted, acknowledged, in_flight, in_doubt, dropped, processed, delivered, refused }
+    Books { accepted, acknowledged, in_flight, in_doubt, dropped, processed, delivered, refused, bytes_out, bytes_in }
     Counters {
         accepted, acknowledged, dropped_out, in_doubt, processed, delivered, dropped_in, bytes_out, bytes_in,
         batches_out, batches_resent, batches_in, duplicates, messages_out, messages_in, links, links_ended,
@@ -114,7 +114,7 @@ fields! {
     Treatment { class, copies, spread, idle }
     Tunnel { way, treatment, in_doubt }
     Retry { at, wait }
-    Tunnels { configured, bound, retries }
+    Tunnels { configured, bound, outcomes, retries }
 }
 
 wraps!(FlowId, Number, Ordinal, SessionId, TunnelId);

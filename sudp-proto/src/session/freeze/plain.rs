@@ -166,6 +166,20 @@ impl<T: Plain> Plain for Option<T> {
     }
 }
 
+impl<T: Plain, E: Plain> Plain for Result<T, E> {
+    fn put(&self, out: &mut Out) {
+        self.is_ok().put(out);
+        match self {
+            Ok(content) => content.put(out),
+            Err(error) => error.put(out),
+        }
+    }
+
+    fn take(input: &mut In<'_>) -> Result<Self, ThawError> {
+        Ok(if input.take()? { Ok(input.take()?) } else { Err(input.take()?) })
+    }
+}
+
 impl<A: Plain, B: Plain> Plain for (A, B) {
     fn put(&self, out: &mut Out) {
         self.0.put(out);

@@ -9,10 +9,10 @@ use super::pair::{Pair, TUNNEL, source};
 use crate::access::{Classes, Grant, Own, Rate, Rates, Rules};
 use crate::config::Limits;
 use crate::event::Event;
-use crate::session::{Access, Need, Role, Session, Setup, Treatment};
+use crate::session::{Access, Need, Role, Session, Setup, Treatment, Tunnel, Way};
 use crate::stats::DropReason;
 use crate::testing::{ms, secs};
-use crate::wire::{Address, Class, Code, Control, FlowId, Host, batch};
+use crate::wire::{Address, Class, Code, Control, FlowId, Host, TunnelId, batch};
 
 fn access(grant: Grant) -> Access {
     Access { grant, own: Arc::new(Own::default()) }
@@ -126,6 +126,47 @@ fn a_new_grant_ends_the_flow_to_a_name_it_does_not_allow() {
         assert_eq!(pair.server.flows().count(), flows);
     }
     assert!(pair.events.contains(&(Role::Client, Event::FlowClosed { flow, code: Code::Denied })));
+}
+
+#[test]
+fn a_new_grant_ends_the_flows_whose_class_or_copies_it_does_not_allow() {
+    let narrow = |change: fn(&mut Grant)| {
+        let mut grant = Grant::open();
+        change(&mut grant);
+        grant
+    };
+    let no_realtime = narrow(|grant| grant.classes.realtime = false);
+    let one_copy = narrow(|grant| grant.copies = 1);
+    for (grant, class, copies) in [(no_realtime, Class::Realtime, 1), (one_copy, Class::Reliable, 2)] {
+        let mut pair = Pair::with(Treatment::default(), Limits { links: 3, ..Limits::default() });
+        let asked = Tunnel {
+            treatment: Treatment { class, copies, ..Treatment::default() },
+            ..Tunnel::new(Way::Forward { listen: None, to: Some(Address::from(source(9))) })
+        };
+        pair.client.add_tunnel(TunnelId(2), asked.clone()).unwrap();
+        let listens = Way::Reverse { listen: source(53), to: Address::from(source(9)) };
+        pair.client.add_tunnel(TunnelId(3), Tunnel { way: listens, ..asked }).unwrap();
+        pair.connect();
+        pair.run(ms(100));
+        let plain = pair.client.handle_datagram(pair.now, TUNNEL, source(4_000), b"plain").unwrap();
+        let special = pair.client.handle_datagram(pair.now, TunnelId(2), source(4_000), b"special").unwrap();
+        let back = pair.server.handle_datagram(pair.now, TunnelId(3), source(7_000), b"back").unwrap();
+        pair.drain();
+        pair.run(ms(100));
+        assert_eq!((pair.served.len(), pair.answered.len()), (2, 1), "all three are allowed at first");
+        assert_eq!(pair.client.listening(TunnelId(3)), Some(Ok(source(53))));
+
+        pair.server.regrant(pair.now, access(grant));
+        pair.drain();
+        pair.run(secs(1));
+        assert_eq!(pair.server.flows().collect::<Vec<_>>(), [plain], "{class:?} on {copies}");
+        assert!(pair.events.contains(&(Role::Client, Event::FlowClosed { flow: special, code: Code::Denied })));
+        assert_eq!(pair.count(|event| matches!(event, Event::FlowClosed { flow, .. } if *flow == back)), 2);
+        assert_eq!(pair.client.listening(TunnelId(3)), Some(Err(Code::Denied)));
+        pair.send(4_000, b"plain goes on");
+        pair.run(ms(100));
+        assert_eq!(pair.served.len(), 3);
+    }
 }
 
 #[test]
