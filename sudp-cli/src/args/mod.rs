@@ -62,7 +62,7 @@ impl Common {
             LogFormat::Json => "json",
         });
         flags.set("log.format", "--log-format", format);
-        Sources { file: self.config.clone(), instance, flags }
+        Sources { file: self.config.clone(), instance, flags, log_file: None }
     }
 }
 
