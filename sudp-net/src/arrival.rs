@@ -147,8 +147,8 @@ impl<R: Runtime, A: Admit> Arrival<R, A> {
         match admitted.map_err(|Refused(code)| code)? {
             Admission::Join(session) => Ok(session),
             Admission::Found(founded) => {
-                self.shared.found(&self.means, &founded, grant);
                 let (from, principal) = (self.guest.from, who.principal.clone());
+                self.shared.found(&self.means, &founded, grant, from, principal.clone());
                 self.shared.events.tell(&ServerEvent::Founded { session: founded.session, from, principal });
                 Ok(founded.session)
             }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sudp_proto::Seed;
 use sudp_proto::access::Pool;
@@ -74,11 +74,11 @@ impl ClientOptions {
 }
 
 /// A client, which dials by itself and keeps its session for as long as any handle to it is held.
-pub struct Client<R: Runtime>(Arc<Handle<R>>);
+pub struct Client<R: Runtime>(pub(crate) Arc<Handle<R>>);
 
-struct Handle<R: Runtime> {
+pub(crate) struct Handle<R: Runtime> {
     runtime: R,
-    mailbox: Arc<Mailbox<Core<R, Endpoint>>>,
+    pub(crate) mailbox: Arc<Mailbox<Core<R, Endpoint>>>,
     events: Arc<Subscribers<ClientEvent>>,
     tunnels: AtomicU64,
     udp: UdpOptions,
@@ -98,6 +98,8 @@ pub struct Listening {
 pub struct ClientStats {
     /// The session, once there is one.
     pub session: Option<SessionId>,
+    /// When it began.
+    pub since: Option<Instant>,
     /// The server that owns it, as an index of the configuration.
     pub server: Option<usize>,
     /// Why the last dial came to nothing, if none has come to something since.
@@ -220,6 +222,7 @@ impl<R: Runtime> Client<R> {
             let session = endpoint.session();
             ClientStats {
                 session: session.id(),
+                since: core.since,
                 server: endpoint.server(),
                 failure: core.failure.clone(),
                 links: session.links().filter_map(|ordinal| session.link(ordinal)).collect(),
@@ -337,6 +340,10 @@ impl<R: Runtime> Future for Task<R> {
                     core.hands.end(flow, code);
                 } else if let Event::LinkUp { .. } = event {
                     core.failure = None;
+                } else if let Event::Started { .. } = event {
+                    core.since = Some(core.now);
+                } else if let Event::Lost { .. } = event {
+                    core.since = None;
                 }
                 events.tell(&ClientEvent::Session(event));
             }

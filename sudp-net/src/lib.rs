@@ -29,6 +29,7 @@ mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod udp;
+mod watch;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -40,10 +41,11 @@ pub use event::{ClientEvent, Events, ServerEvent};
 pub use flow::{Flow, FlowClosed};
 pub use proxy::{ProxyError, ProxyRules, ProxyUrl, ProxyUrlError};
 pub use runtime::{Accept, Ready, Runtime, Timer};
-pub use server::{Server, ServerOptions, SessionStats};
+pub use server::{Server, ServerOptions};
 pub use sudp_proto as proto;
 pub use tcp::{Congestion, TcpOptions};
 pub use udp::UdpOptions;
+pub use watch::{ServerStats, SessionStats, TunnelState};
 
 /// What a panic left in a lock is as good as what it found there: every change under one is complete.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,12 +1,11 @@
 //! A server: tasks that accept, one task for each session, and the handle to them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -16,8 +15,7 @@ use sudp_proto::config::Limits;
 use sudp_proto::link::{self, ServerExpect};
 use sudp_proto::rng::{Rng, Seed};
 use sudp_proto::server::{Founded, IncomingSetup, Names, Registry, Server as Endpoint, ServerSetup, Stance, Strangers};
-use sudp_proto::session::{Access, LinkState};
-use sudp_proto::stats::{Counters, QueueDelay};
+use sudp_proto::session::Access;
 use sudp_proto::wire::{Code, GoAwayReason, SessionId};
 
 use crate::accept::{Accepting, Trouble};
@@ -34,6 +32,7 @@ use crate::tcp::{self, TcpOptions};
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
 use crate::udp::UdpOptions;
+use crate::watch::{About, Figures, Living, Sessions};
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -77,28 +76,13 @@ impl ServerOptions {
 
 /// A server, which serves for as long as the handle to it is held.
 pub struct Server<R: Runtime> {
-    shared: Arc<Shared<R>>,
+    pub(crate) shared: Arc<Shared<R>>,
     listening: Vec<SocketAddr>,
     /// Each ends a task that accepts when it is dropped.
     accepting: Vec<oneshot::Sender<()>>,
 }
 
-/// How a session of a server is.
-#[derive(Clone, Debug)]
-pub struct SessionStats {
-    /// Its links.
-    pub links: Vec<LinkState>,
-    /// What was counted.
-    pub counters: Counters,
-    /// How long datagrams wait before they leave.
-    pub queue_delay: QueueDelay,
-    /// How many flows there are.
-    pub flows: usize,
-    /// Datagrams that the kernel dropped before we could take them, as far as it says.
-    pub kernel_drops: u64,
-}
-
-type Session<R> = Arc<Mailbox<Core<R, Endpoint>>>;
+pub(crate) type Session<R> = Arc<Mailbox<Core<R, Endpoint>>>;
 
 /// What the tasks of a server have in common. None of it is touched on the way of a datagram.
 pub(crate) struct Shared<R: Runtime> {
@@ -113,7 +97,9 @@ pub(crate) struct Shared<R: Runtime> {
     rng: Mutex<Rng>,
     registry: Mutex<Registry>,
     strangers: Mutex<Strangers>,
-    sessions: Mutex<BTreeMap<SessionId, Session<R>>>,
+    pub(crate) sessions: Mutex<Sessions<R>>,
+    /// When it began.
+    pub(crate) since: Instant,
     ports: Vec<u16>,
     own: Mutex<Option<(Instant, Arc<Own>)>>,
     /// Nobody holds the server any more.
@@ -156,6 +142,7 @@ impl<R: Runtime> Server<R> {
             rng: Mutex::new(rng),
             strangers: Mutex::default(),
             sessions: Mutex::default(),
+            since: crate::now(),
             ports: listening.iter().map(SocketAddr::port).collect(),
             own: Mutex::default(),
             ended: AtomicBool::new(false),
@@ -190,23 +177,7 @@ impl<R: Runtime> Server<R> {
 
     /// The sessions there are.
     pub fn sessions(&self) -> Vec<SessionId> {
-        lock(&self.shared.sessions).keys().copied().collect()
-    }
-
-    /// How a session is.
-    pub async fn stats(&self, session: SessionId) -> Result<SessionStats, Gone> {
-        let asked = self.shared.session(session).ok_or(Gone)?;
-        let stats = asked.ask(|core| {
-            let session = core.driver.endpoint().session();
-            SessionStats {
-                links: session.links().filter_map(|ordinal| session.link(ordinal)).collect(),
-                counters: session.counters(),
-                queue_delay: session.queue_delay(),
-                flows: session.flows().count(),
-                kernel_drops: core.sockets.kernel_drops(),
-            }
-        });
-        stats.await
+        lock(&self.shared.sessions).live.keys().copied().collect()
     }
 
     /// Says anew what a session may do. Flows and listeners that it may no longer have are ended; without a
@@ -249,7 +220,7 @@ impl<R: Runtime> Server<R> {
         timer.as_mut().arm(within);
         poll_fn(|cx| {
             enlist(&mut lock(&self.shared.watchers), cx.waker());
-            if lock(&self.shared.sessions).is_empty() {
+            if lock(&self.shared.sessions).live.is_empty() {
                 return Poll::Ready(());
             }
             timer.as_mut().poll_fired(cx)
@@ -291,7 +262,7 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(crate) fn session(&self, session: SessionId) -> Option<Session<R>> {
-        lock(&self.sessions).get(&session).cloned()
+        lock(&self.sessions).live.get(&session).map(|living| Arc::clone(&living.mailbox))
     }
 
     pub(crate) fn incoming_setup(&self) -> IncomingSetup {
@@ -318,27 +289,36 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// Starts the task of a session that was just founded.
-    pub(crate) fn found(self: &Arc<Self>, means: &Arc<Means<R>>, founded: &Founded, grant: Grant) {
+    pub(crate) fn found(
+        self: &Arc<Self>,
+        means: &Arc<Means<R>>,
+        founded: &Founded,
+        grant: Grant,
+        from: SocketAddr,
+        principal: String,
+    ) {
         let access = Access { grant, own: self.own() };
         let (limits, pool, seed) = (self.limits.clone(), self.memory.clone(), lock(&self.rng).fork());
         let setup = ServerSetup { limits, access, pool, seed };
         let endpoint = Endpoint::new(crate::now(), founded, self.names.clone(), setup);
         let engine = Engine::new(means, endpoint);
-        lock(&self.sessions).insert(founded.session, Arc::clone(engine.mailbox()));
+        let about = Arc::new(About { principal, from, since: crate::now(), last: OnceLock::new() });
+        let living = Living { mailbox: Arc::clone(engine.mailbox()), about: Arc::clone(&about) };
+        lock(&self.sessions).live.insert(founded.session, living);
         // Whoever ended the server meanwhile may not have seen this one.
         if self.ended.load(Ordering::SeqCst) {
             send_away(engine.mailbox());
         }
-        let task = Task { shared: Arc::clone(self), id: founded.session, engine: Some(engine) };
+        let task = Task { shared: Arc::clone(self), id: founded.session, about, engine: Some(engine) };
         means.runtime.spawn(task);
     }
 
     fn all(&self) -> Vec<Session<R>> {
-        lock(&self.sessions).values().cloned().collect()
+        lock(&self.sessions).live.values().map(|living| Arc::clone(&living.mailbox)).collect()
     }
 
     fn forget(&self, session: SessionId) {
-        lock(&self.sessions).remove(&session);
+        lock(&self.sessions).end(session);
         self.registry().remove(session);
         let watchers = std::mem::take(&mut *lock(&self.watchers));
         watchers.into_iter().for_each(Waker::wake);
@@ -369,6 +349,7 @@ impl<R: Runtime> Shared<R> {
 struct Task<R: Runtime> {
     shared: Arc<Shared<R>>,
     id: SessionId,
+    about: Arc<About>,
     engine: Option<Engine<R, Endpoint>>,
 }
 
@@ -376,7 +357,7 @@ impl<R: Runtime> Future for Task<R> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { shared, id, engine: running } = &mut *self;
+        let Self { shared, id, about, engine: running } = &mut *self;
         loop {
             let Some(engine) = running else { return Poll::Ready(()) };
             let turn = engine.turn(cx);
@@ -395,6 +376,8 @@ impl<R: Runtime> Future for Task<R> {
                 shared.events.tell(&ServerEvent::Session(*id, event));
             }
             if engine.core.driver.endpoint().is_finished() {
+                // Before the mailbox closes: who then learns that it is gone finds the figures.
+                let _ = about.last.set(Figures::of(&engine.core));
                 drop(running.take().map(Engine::dismantle));
                 shared.forget(*id);
                 return Poll::Ready(());

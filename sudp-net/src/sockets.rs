@@ -40,6 +40,8 @@ pub(crate) struct Sockets<R: Runtime> {
     slots: Vec<Option<Slot<R>>>,
     /// Sockets that were bound before the driver asked for them, so that whoever wanted them could be told.
     bound: Vec<(SocketAddr, (UdpSocket, Udp))>,
+    /// What the kernel dropped at sockets that are closed.
+    dropped: u64,
 }
 
 struct Slot<R: Runtime> {
@@ -55,9 +57,18 @@ enum Door<R: Runtime> {
     Lookup(Lookup),
 }
 
+impl<R: Runtime> Door<R> {
+    fn kernel_drops(&self) -> u64 {
+        match self {
+            Self::Udp(socket, udp) => udp.kernel_drops(&socket.socket()).unwrap_or_default() + udp.truncated(),
+            Self::Stream(..) | Self::Lookup(_) => 0,
+        }
+    }
+}
+
 impl<R: Runtime> Sockets<R> {
     pub(crate) fn new(means: Arc<Means<R>>, board: Arc<Board>) -> Self {
-        Self { means, board, slots: Vec::new(), bound: Vec::new() }
+        Self { means, board, slots: Vec::new(), bound: Vec::new(), dropped: 0 }
     }
 
     /// Puts a stream behind a token.
@@ -92,12 +103,7 @@ impl<R: Runtime> Sockets<R> {
     /// The datagrams that arrived at our sockets and were lost before they could be taken, as far as the
     /// system tells.
     pub(crate) fn kernel_drops(&self) -> u64 {
-        let open = self.slots.iter().flatten();
-        let drops = open.filter_map(|slot| match &slot.door {
-            Door::Udp(socket, udp) => Some(udp.kernel_drops(&socket.socket()).unwrap_or_default() + udp.truncated()),
-            Door::Stream(..) | Door::Lookup(_) => None,
-        });
-        drops.sum()
+        self.dropped + self.slots.iter().flatten().map(|slot| slot.door.kernel_drops()).sum::<u64>()
     }
 
     /// The receive buffers of the listeners, as far as the system granted them.
@@ -247,8 +253,8 @@ impl<R: Runtime> Io for Sockets<R> {
 
     fn close(&mut self, at: Token) {
         if self.slot(at).is_some() {
-            if let Some(slot) = self.slots.get_mut(place(at)) {
-                *slot = None;
+            if let Some(slot) = self.slots.get_mut(place(at)).and_then(Option::take) {
+                self.dropped += slot.door.kernel_drops();
             }
             while let Some(None) = self.slots.last() {
                 self.slots.pop();

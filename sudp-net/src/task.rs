@@ -25,6 +25,8 @@ pub(crate) struct Core<R: Runtime, E> {
     pub(crate) now: Instant,
     /// Why the last dial came to nothing: told to those, too, who come too late for the event.
     pub(crate) failure: Option<DialFailure>,
+    /// When the session of a client began.
+    pub(crate) since: Option<Instant>,
 }
 
 /// A core, and all that it takes to run it as a task.
@@ -53,6 +55,7 @@ impl<R: Runtime, E: Endpoint> Engine<R, E> {
                 hands: Hands::default(),
                 now: clock::now(),
                 failure: None,
+                since: None,
             },
             mailbox: Mailbox::new(Arc::clone(&board)),
             timer: Box::pin(means.runtime.timer()),

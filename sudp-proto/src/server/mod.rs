@@ -98,6 +98,7 @@ use crate::access::{Grant, Pool};
 use crate::carrier::{Carrier, Said};
 use crate::config::Limits;
 use crate::driver::{Endpoint, Key, Order, sealed};
+use crate::event::LinkLoss;
 use crate::rng::Seed;
 use crate::session::{Access, Deadline, Identity, Role, Session, Setup, ThawError};
 use crate::wire::{Code, Ordinal, SessionId, Welcome};
@@ -237,6 +238,16 @@ impl Server {
         match access {
             Some(access) => self.carrier.session.regrant(now, access),
             None => self.carrier.session.close(now, Code::Denied),
+        }
+        self.carrier.part(now);
+    }
+
+    /// Ends every link, so that the client dials anew: the session goes on when it has, and what was under way
+    /// is sent again.
+    pub fn reconnect(&mut self, now: Instant) {
+        let links: Vec<Ordinal> = self.carrier.session.links().collect();
+        for ordinal in links {
+            self.carrier.session.detach(now, ordinal, LinkLoss::Replaced);
         }
         self.carrier.part(now);
     }

@@ -19,6 +19,7 @@ mod rig;
 mod side;
 mod tls;
 mod udp;
+mod watch;
 
 use std::future::Future;
 use std::time::Duration;
@@ -94,6 +95,12 @@ stories! {
         counters_add_up_and_events_tell_the_story
         dropping_the_handles_ends_everything
         a_server_without_descriptors_waits_for_some
+    }
+    watch {
+        a_flow_is_seen_at_both_ends_and_can_be_cut_at_either
+        a_client_replaces_its_links_and_nobody_notices
+        a_server_ends_the_links_of_a_session_that_goes_on
+        who_is_kicked_is_told_and_what_he_sent_stays_counted
     }
     tls {
         a_tunnel_leads_to_a_server_that_a_root_vouches_for
