@@ -4,7 +4,7 @@ pub mod client;
 mod limits;
 pub mod text;
 
-pub use limits::Limits;
+pub use limits::{Cap, CapValue, Limits};
 
 /// A configured value cannot be used; nothing was changed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -36,6 +36,37 @@ fn an_error_names_the_field_its_value_and_what_is_allowed() {
 }
 
 #[test]
+fn every_cap_can_be_listed_and_set_by_its_name() {
+    let mut limits = Limits::default();
+    for cap in Limits::caps() {
+        assert!(!cap.help.is_empty(), "{}", cap.name);
+        assert!(limits.set(cap.name, cap.most), "{}", cap.name);
+        limits.within().unwrap();
+        let other = match cap.default {
+            CapValue::Time(_) => CapValue::Count(1),
+            CapValue::Bytes(_) | CapValue::Count(_) => CapValue::Time(secs(1)),
+        };
+        assert!(!limits.set(cap.name, other), "{} is not of this kind", cap.name);
+        assert!(limits.set(cap.name, cap.default), "{}", cap.name);
+    }
+    assert_eq!(limits, Limits::default());
+    assert!(!limits.set("link", CapValue::Count(1)));
+}
+
+#[test]
+fn everything_that_does_not_go_together_is_told_at_once() {
+    let limits = Limits { links: 2, live_links: 1, strangers: 63, ..Limits::default() };
+    let found: Vec<_> = limits.contradictions().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "links is 2, but live_links is 1: a server must hold the links that are wished for",
+            "strangers_early is 64, but strangers is 63: some are dropped before all are",
+        ]
+    );
+}
+
+#[test]
 fn values_that_meet_go_together() {
     let base = Limits::default;
     for limits in [
@@ -99,15 +130,6 @@ impl Step for Duration {
     }
     fn up(self) -> Option<Self> {
         self.checked_add(Self::from_nanos(1))
-    }
-}
-
-impl Step for u64 {
-    fn down(self) -> Option<Self> {
-        self.checked_sub(1)
-    }
-    fn up(self) -> Option<Self> {
-        self.checked_add(1)
     }
 }
 
