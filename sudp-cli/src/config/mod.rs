@@ -1,6 +1,14 @@
 //! What is configured: one YAML file for server and client, instance files beside it, the environment and the command line.
 
+mod check;
+mod decode;
+mod env;
+mod file;
+mod keys;
 pub mod load;
+mod tree;
+mod values;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
