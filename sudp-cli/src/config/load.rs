@@ -47,9 +47,8 @@ pub struct Flag {
 impl Flags {
     /// Notes what a flag says; one that was not given says nothing.
     ///
-    /// Flags that say the same key add to each other. Rules are given without their verb by `--allow` and `--deny`,
-    /// and those that deny come first. `server.port` is the one key that no file has: it changes the port of
-    /// `server.listen`. A header that begins with @ is a file of them.
+    /// Flags that say the same key add to each other. `server.port` is the one key that no file has: it changes the
+    /// port of `server.listen`. A header that begins with @ is a file of them.
     pub fn set<T: ToString>(&mut self, key: &'static str, flag: &'static str, values: impl IntoIterator<Item = T>) {
         let values: Vec<_> = values.into_iter().map(|value| value.to_string()).collect();
         if !values.is_empty() {
@@ -121,6 +120,9 @@ impl Sources {
     /// Reads everything, and lays it on top of each other.
     pub(crate) fn gather(&self, surroundings: &Surroundings) -> Gathered {
         let mut gathered = Gathered { tree: defaults(), ..Gathered::default() };
+        if let Some(file) = &self.log_file {
+            gathered.tree.put("log.file", Node::text(file.to_string_lossy(), Origin::Default));
+        }
         for (path, named) in self.files(surroundings) {
             gathered.add_file(&path, named);
         }
@@ -250,7 +252,13 @@ impl Gathered {
 
 /// All problems as one failure: each has a line of its own.
 pub(crate) fn refusal(problems: &[Problem]) -> Failure {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let mut problems: Vec<&Problem> = problems.iter().collect();
+    // Those of a file in its order, whatever was looked at first.
+    problems.sort_by_key(|problem| match &problem.at {
+        Origin::File { file, line, column } => (0, Some(file), *line, *column),
+        Origin::Default | Origin::Flag(_) | Origin::Variable(_) => (1, None, 0, 0),
+    });
+    let lines: Vec<String> = problems.into_iter().map(ToString::to_string).collect();
     Failure::new(Exit::Config, format!("the configuration cannot be used\n{}", lines.join("\n")))
 }
 
@@ -273,18 +281,12 @@ fn of_flags(flags: &Flags, problems: &mut Vec<Problem>) -> (Map, Option<Node>) {
     let (mut tree, mut port) = (Map::default(), None);
     for Flag { key, flag, values } in flags.iter() {
         let at = Origin::Flag(flag);
-        let verb = match *flag {
-            "--allow" => "allow ",
-            "--deny" => "deny ",
-            _ => "",
-        };
         if *key == PORT {
             port = values.last().map(|value| Node::text(value, at));
             continue;
         }
         let known = keys::find(key).expect("a flag says a key of the table");
-        let mut nodes: Vec<Node> =
-            values.iter().map(|value| Node::text(format!("{verb}{value}"), at.clone())).collect();
+        let mut nodes: Vec<Node> = values.iter().map(|value| Node::text(value, at.clone())).collect();
         if known.kind == Kind::Headers {
             nodes.iter_mut().for_each(|node| read_header_file(node, known.path, problems));
         }
@@ -297,8 +299,7 @@ fn of_flags(flags: &Flags, problems: &mut Vec<Problem>) -> (Map, Option<Node>) {
             Some(Node { value: Value::List(list), .. }) => list,
             Some(_) | None => Vec::new(),
         };
-        let list = if *flag == "--deny" { [nodes, before].concat() } else { [before, nodes].concat() };
-        tree.put(key, Node { value: Value::List(list), origin: at });
+        tree.put(key, Node { value: Value::List([before, nodes].concat()), origin: at });
     }
     (tree, port)
 }

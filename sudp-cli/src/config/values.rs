@@ -56,7 +56,7 @@ impl fmt::Display for Kind {
             Self::File => f.write_str("the path of a file"),
             Self::Headers => f.write_str("a section of names and values, as `X-Name: value`"),
             Self::Levels => f.write_str("a level (off, error, warn, info, debug, trace), then TARGET=LEVEL as wanted"),
-            Self::Pin => f.write_str("the fingerprint of a key, as sha256:BASE64"),
+            Self::Pin => f.write_str("the fingerprint of a key, as sha256/BASE64"),
             Self::Proxy => f.write_str("http://HOST:PORT or socks5://HOST:PORT"),
             Self::RequestPath => f.write_str("a path, as /sudp"),
             Self::Rule => f.write_str("`[allow|deny] HOST[:PORTS]`"),

@@ -99,15 +99,15 @@ fn all_that_is_wrong_is_told_at_once() {
         lines,
         [
             "/config.yaml:2:3: server.lisen: there is no key `server.lisen`; did you mean `server.listen`?",
-            "SUDP_LOG: log.level: `loud` is not allowed here; allowed is a level (off, error, warn, info, debug, trace), \
-             then TARGET=LEVEL as wanted",
-            "/config.yaml:4:11: server.rules[0]: \"10.0.0.1/8\" at column 7: bits are set behind the prefix of 8; did you \
-             mean \"10.0.0.0/8\"?",
             "/config.yaml:3:12: server.listen[0]: `:80` is not allowed here; allowed is ADDRESS:PORT, as 127.0.0.1:8080 or \
              [::1]:8080; for every address write 0.0.0.0:80 or [::]:80",
-            "--threads: server.threads: `-1` is not allowed here; allowed is a number from 0 to 256",
+            "/config.yaml:4:11: server.rules[0]: \"10.0.0.1/8\" at column 7: bits are set behind the prefix of 8; did you \
+             mean \"10.0.0.0/8\"?",
             "/config.yaml:6:10: client.links: `nine` is not allowed here; allowed is a number from 1 to 8",
             "/config.yaml:8:9: limits.idle: `1s` is not allowed here; allowed is a time from 2m to 1day, as 200ms, 10s or 1h30m",
+            "SUDP_LOG: log.level: `loud` is not allowed here; allowed is a level (off, error, warn, info, debug, trace), \
+             then TARGET=LEVEL as wanted",
+            "--threads: server.threads: `-1` is not allowed here; allowed is a number from 0 to 256",
         ]
     );
 }
@@ -136,14 +136,13 @@ fn the_port_of_the_command_line_moves_every_address() {
 }
 
 #[test]
-fn rules_of_the_command_line_deny_first() {
+fn rules_of_the_command_line_stay_in_order() {
     let mut flags = Flags::default();
-    flags.set("server.rules", "--allow", ["10.0.0.0/8"]);
-    flags.set("server.rules", "--deny", ["10.0.0.1:53", "10.0.0.2"]);
+    flags.set("server.rules", "--allow", ["deny 10.0.0.1:53", "allow 10.0.0.0/8"]);
     let sources = Sources { flags, ..Sources::default() };
     let loaded = sources.load_in(Role::Server, &Folder::new().surroundings(&[])).unwrap();
     let rules: Vec<_> = loaded.config.server.rules.as_slice().iter().map(ToString::to_string).collect();
-    assert_eq!(rules, ["deny 10.0.0.1:53", "deny 10.0.0.2", "allow 10.0.0.0/8"]);
+    assert_eq!(rules, ["deny 10.0.0.1:53", "allow 10.0.0.0/8"]);
 }
 
 #[test]
@@ -166,4 +165,14 @@ fn a_file_that_somebody_named_must_be_there() {
     let named = Folder::new().surroundings(&[("SUDP_CONFIG", "/nowhere/else.yaml")]);
     let lines = problems(Sources::default().load_in(Role::Server, &named));
     assert_eq!(lines, ["/nowhere/else.yaml: there is no such file"]);
+}
+
+#[test]
+fn an_instance_in_the_background_logs_to_its_own_file_unless_another_is_named() {
+    let sources = Sources { log_file: Some("/var/log/sudp/home.log".into()), ..Sources::default() };
+    let folder = Folder::new();
+    let file = |folder: &Folder| sources.load_in(Role::Server, &folder.surroundings(&[])).unwrap().config.log.file;
+    assert_eq!(file(&folder), Some("/var/log/sudp/home.log".into()));
+    let folder = folder.with("config.yaml", "log: {file: own.log}");
+    assert_eq!(file(&folder), Some(folder.0.join("own.log")));
 }
