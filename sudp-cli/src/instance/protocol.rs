@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::status::{Flow, Status};
 
 /// What a caller wants: `{"command":"status"}`.
@@ -142,8 +142,9 @@ impl From<Failure> for Answer {
 }
 
 impl Answer {
-    /// The failure that [`Self::Failed`] tells of.
-    pub fn failure(exit: u8, message: String) -> Failure {
-        Failure { exit: Exit::of(exit).unwrap_or(Exit::Failed), message }
+    /// The answer, unless it is a failure.
+    pub fn done(self) -> Outcome<Self> {
+        let Self::Failed { exit, message } = self else { return Ok(self) };
+        Err(Failure { exit: Exit::of(exit).unwrap_or(Exit::Failed), message })
     }
 }
