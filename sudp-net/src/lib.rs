@@ -44,7 +44,7 @@ pub use runtime::{Accept, Ready, Runtime, Timer};
 pub use server::{Server, ServerOptions};
 pub use sudp_proto as proto;
 pub use tcp::{Congestion, TcpOptions};
-pub use udp::UdpOptions;
+pub use udp::{UdpOptions, UdpPort};
 pub use watch::{ServerStats, SessionStats, TunnelState};
 
 /// What a panic left in a lock is as good as what it found there: every change under one is complete.

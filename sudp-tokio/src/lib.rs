@@ -11,6 +11,9 @@ pub type Client = sudp_net::Client<Tokio>;
 /// A server on tokio: on one runtime, or on whatever puts several of them together.
 pub type Server<R = Tokio> = sudp_net::Server<R>;
 
+/// A UDP socket on tokio, for whoever stands at the end of a tunnel.
+pub type UdpPort = sudp_net::UdpPort<Tokio>;
+
 /// Starts a client on the runtime of the caller. It dials at once, and again for as long as it lives.
 pub fn connect(options: ClientOptions) -> Result<Client, ConnectError> {
     let runtime = Tokio::current().ok_or(ConnectError::NoRuntime)?;

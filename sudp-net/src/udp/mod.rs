@@ -7,6 +7,7 @@ mod elsewhere;
 #[cfg(target_os = "linux")]
 mod linux;
 mod plain;
+mod port;
 mod receive;
 mod sources;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use quinn_udp::UdpSocketState;
 use socket2::{Domain, Protocol, Socket, Type};
 use sudp_proto::driver::{self, Datagram};
 
+pub use self::port::UdpPort;
 #[cfg(not(target_os = "linux"))]
 use self::elsewhere as system;
 #[cfg(target_os = "linux")]
