@@ -3,7 +3,10 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+mod bench;
+mod cert;
 pub mod config;
+mod delays;
 pub mod exit;
 pub mod instance;
 pub mod log;
@@ -33,5 +36,9 @@ fn dispatch(cli: Cli) -> Outcome {
     match command {
         Command::Server(args) => args.run(&common),
         Command::Client(args) => args.run(&common),
+        Command::Demo(args) => args.run(&common),
+        Command::Echo(args) => args.run(&common),
+        Command::Cert(args) => args.run(&common),
+        Command::Bench(args) => args.run(&common),
     }
 }

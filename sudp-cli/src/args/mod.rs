@@ -1,6 +1,10 @@
 //! The command line: every command, flag and help text.
 
+pub mod bench;
+pub mod cert;
 pub mod client;
+pub mod demo;
+pub mod echo;
 pub mod server;
 pub mod spec;
 
@@ -116,9 +120,17 @@ pub enum Output {
 #[expect(clippy::large_enum_variant, reason = "there is one, at the start")]
 pub enum Command {
     /// Run a server, or manage servers in the background
-    Server(server::ServerArgs),
+    Server(Box<server::ServerArgs>),
     /// Run a client, or manage clients in the background
-    Client(client::ClientArgs),
+    Client(Box<client::ClientArgs>),
+    /// Watch datagrams survive cuts: echo service, server and client in one process
+    Demo(demo::DemoArgs),
+    /// Run a UDP echo service, to test with
+    Echo(echo::EchoArgs),
+    /// Make a key and a certificate for a server at home
+    Cert(cert::CertArgs),
+    /// Measure a tunnel, beside plain UDP
+    Bench(bench::BenchArgs),
 }
 
 /// The commands that manage instances of one role.

@@ -1,6 +1,9 @@
 //! What runs: a server or a client, from its configuration to its end, and how others look into it.
 
 pub mod client;
+pub(crate) mod demo;
+pub(crate) mod echo;
+pub(crate) mod interrupt;
 pub(crate) mod rt;
 pub mod server;
 pub mod stdio;

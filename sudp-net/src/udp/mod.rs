@@ -20,11 +20,11 @@ use quinn_udp::UdpSocketState;
 use socket2::{Domain, Protocol, Socket, Type};
 use sudp_proto::driver::{self, Datagram};
 
-pub use self::port::UdpPort;
 #[cfg(not(target_os = "linux"))]
 use self::elsewhere as system;
 #[cfg(target_os = "linux")]
 use self::linux as system;
+pub use self::port::UdpPort;
 use self::sources::Sources;
 
 /// What is asked for when a socket is opened.

@@ -1,0 +1,37 @@
+//! `sudp echo`.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use super::Common;
+use crate::exit::Outcome;
+use crate::run::echo;
+
+/// `sudp echo`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct EchoArgs {
+    /// Where to listen; port 0 picks one and prints it; may be repeated
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5006")]
+    pub listen: Vec<SocketAddr>,
+}
+
+impl EchoArgs {
+    /// Echoes until it is stopped.
+    pub fn run(&self, common: &Common) -> Outcome {
+        echo::run(&self.listen, common)
+    }
+}
+
+const EXAMPLES: &str = "\
+Sends every datagram back to where it came from, and says at the end how many there were.
+
+Examples:
+  sudp echo                                     on 127.0.0.1:5006, where the other examples expect it
+  sudp echo -v                                  say of each datagram where it came from
+  sudp echo --listen 0.0.0.0:5006               for other machines, too
+  sudp echo --listen 127.0.0.1:0 --listen '[::1]:0'
+
+Try it:
+  nc -u 127.0.0.1 5006";
