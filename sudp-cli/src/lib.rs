@@ -12,6 +12,7 @@ pub mod instance;
 pub mod log;
 pub mod run;
 pub mod status;
+pub mod top;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
