@@ -257,7 +257,7 @@ mod tests {
         let words = ["sudp", "client"].iter().chain(words);
         let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
         match cli.command {
-            crate::args::Command::Client(args) => Ok(args),
+            crate::args::Command::Client(args) => Ok(*args),
             other => Err(format!("{other:?}")),
         }
     }
