@@ -10,12 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use sudp_tokio::proto::access::{Grant, Rules};
-use sudp_tokio::proto::client::DialFailure;
 use sudp_tokio::proto::config::client::{ClientConfig, Scheme, ServerConfig};
 use sudp_tokio::proto::session::{Tunnel, Way};
 use sudp_tokio::proto::wire::Address;
 use sudp_tokio::tls::{self, Trust};
-use sudp_tokio::{Anyone, ClientOptions, ServerOptions, Tokio, UdpOptions, UdpPort};
+use sudp_tokio::{Anyone, Client, ClientOptions, ServerOptions, Tokio, UdpOptions, UdpPort};
 use tokio::time::timeout;
 
 use self::load::{Load, Sample, Test};
@@ -47,9 +46,9 @@ pub(crate) fn run(args: &BenchArgs) -> Outcome {
     runtime()?.block_on(async {
         let mut load = site.load().await?;
         let number = sizes.len() * tests.len() * site.paths().len() * usize::from(args.rounds);
-        let about = (args.length + load::GRACE / 2) * u32::try_from(number).unwrap_or(u32::MAX);
+        let about = args.length * u32::try_from(number).unwrap_or(u32::MAX);
         // Nobody is hurt if this cannot be said.
-        let _ = writeln!(std::io::stderr(), "measuring for about {} s", about.as_secs().max(1));
+        let _ = writeln!(std::io::stderr(), "measuring for about {} s ...", about.as_secs().max(1));
         let mut samples = Vec::new();
         for round in 0..args.rounds {
             for (size, test) in sizes.iter().flat_map(|size| tests.map(|test| (*size, test))) {
@@ -95,7 +94,7 @@ impl Site {
     fn here() -> Outcome<Self> {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (echo, service) = Worker::start("echo", async move || {
-            let mut echo = Echo::bind(local, "try again")?;
+            let mut echo = Echo::bind_with(local, &one_by_one(), "try again")?;
             let at = echo.local_addr();
             Ok((at, tokio::spawn(async move { echo.serve(|_, _| {}).await })))
         })?;
@@ -138,7 +137,7 @@ impl Site {
         let runtime = Tokio::current().ok_or_else(|| internal(&"no runtime for the load"))?;
         let loopback = self.paths().iter().all(|(_, to)| to.ip().is_loopback());
         let at = SocketAddr::from((if loopback { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED }, 0));
-        let port = UdpPort::bind(&runtime, at, &UdpOptions::default())
+        let port = UdpPort::bind(&runtime, at, &one_by_one())
             .map_err(|error| Failure::new(Exit::CannotCreate, format!("no UDP port for the load: {error}")))?;
         let mut load = Load::new(port);
         for (path, to) in self.paths() {
@@ -193,20 +192,35 @@ fn client(options: ClientOptions, to: Address) -> Outcome<(Worker, SocketAddr)> 
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let tunnel = client.add_tunnel(Tunnel::new(Way::Forward { listen: Some(listen), to: Some(to) })).await;
         let tunnel = tunnel.map_err(|error| Failure::new(Exit::CannotCreate, error))?;
-        if timeout(ATTACH, client.attached()).await.is_err() {
-            let failure = client.stats().await.ok().and_then(|stats| stats.failure);
-            return Err(unreachable(failure.as_ref()));
-        }
+        let late =
+            || Failure::new(Exit::Unreachable, format!("no answer from the server within {} s", ATTACH.as_secs()));
+        timeout(ATTACH, attached(&client)).await.unwrap_or_else(|_| Err(late()))?;
         Ok((tunnel.at.unwrap_or(listen), client))
     })
 }
 
-fn unreachable(failure: Option<&DialFailure>) -> Failure {
-    let Some(failure) = failure else {
-        return Failure::new(Exit::Unreachable, format!("no answer from the server within {} s", ATTACH.as_secs()));
-    };
-    let exit = if failure.why.is_permanent() { Exit::Denied } else { Exit::Unreachable };
-    Failure::new(exit, failure)
+/// Waits for the session, or for the first dial that comes to nothing: who measures does not wait for better times.
+async fn attached(client: &Client) -> Outcome {
+    let mut events = client.events();
+    loop {
+        let stats = client.stats().await.map_err(|error| internal(&error))?;
+        if stats.session.is_some() {
+            return Ok(());
+        }
+        if let Some(failure) = stats.failure {
+            let exit = if failure.why.is_permanent() { Exit::Denied } else { Exit::Unreachable };
+            return Err(Failure::new(exit, failure));
+        }
+        // Whatever it is, how the client is tells more.
+        let _ = events.next().await;
+    }
+}
+
+/// Sockets as most applications use them: a system call for each datagram.
+fn one_by_one() -> UdpOptions {
+    let mut options = UdpOptions::default();
+    options.plain = true;
+    options
 }
 
 fn plain_address(service: &Address) -> Outcome<SocketAddr> {

@@ -67,6 +67,7 @@ fn tell(made: &Made, renewed: bool) {
     let kept = if renewed { "its key, as it was" } else { "its key, which only you can read" };
     say(format_args!("{cert}  the certificate, for {}, until {until}", names.join(" and ")));
     say(format_args!("{key}  {kept}"));
+    say(format_args!("{pin}  the pin of that key"));
     say(format_args!("\nOn the server, which lets in everybody who reaches it, but only to its own port 5006:\n"));
     say(format_args!(
         "  sudp server --listen 0.0.0.0:8443 --anonymous --allow 127.0.0.1:5006 \\\n    --tls-cert {cert} --tls-key {key}"

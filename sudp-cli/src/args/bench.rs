@@ -66,14 +66,14 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 const EXAMPLES: &str = "\
-Sends datagrams through a tunnel to an echo service, and beside it without the tunnel, in turn:
-  quiet   one at a time, with pauses: what the tunnel adds to a round trip
-  window  a fixed number under way: how much goes through, and what a datagram costs
-  flood   a fixed rate, whatever comes back: what is lost
+Sends datagrams to an echo service, through a tunnel and beside it, in turn:
+  quiet    one at a time, with pauses: what the tunnel adds to a round trip
+  window   a number under way: how much goes through, what a datagram costs
+  flood    a fixed rate, whatever comes back: what is lost
 
 Examples:
   sudp bench
-  sudp bench --for 5s --rounds 5 --size 1200
-  sudp bench wss://host.example --to 127.0.0.1:5006 --plain 198.51.100.7:5006
-                                     where `sudp echo` runs beside the server
-  sudp bench -o json";
+  sudp bench --for 2s --rounds 5 --size 1200
+  sudp bench -o json
+  sudp bench wss://host.example      where `sudp echo` runs beside the server
+  sudp bench wss://host.example --to 10.0.0.7:7 --plain 198.51.100.7:7";

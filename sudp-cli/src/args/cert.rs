@@ -40,13 +40,13 @@ impl CertArgs {
 }
 
 const EXAMPLES: &str = "\
-For a server at home that no public authority knows. The client trusts its key by the pin that is printed, or by a
-copy of cert.pem. key.pem stays on the server, and only its owner can read it.
+For a server at home that no public authority knows. The client trusts its key by the pin that is printed, or by a \
+copy of cert.pem. key.pem stays on the server, where only its owner can read it.
 
-What `openssl req -x509` makes does not do: it is marked as the certificate of an authority, and TLS clients like ours
-refuse it for a server.
+What `openssl req -x509` makes is refused: it is marked as the certificate of an authority, and cannot stand for a \
+server. What is made here is not.
 
 Examples:
   sudp cert --name host.example
   sudp cert --name host.example --name 192.168.1.10 --out /etc/sudp
-  sudp cert --name host.example --renew      a new certificate for the same key; pins stay good";
+  sudp cert --name host.example --renew    for the same key: pins stay good";

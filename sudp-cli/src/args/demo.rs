@@ -15,6 +15,9 @@ pub struct DemoArgs {
     /// Send and cut for so long, judge and end; without it, it cuts for 20 s and then stays
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     pub length: Option<Duration>,
+    /// Stay after that time, as without it
+    #[arg(long, requires = "length")]
+    pub stay: bool,
     /// How many datagrams are sent each second
     #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rate: u32,
@@ -64,11 +67,11 @@ fn three_ports(text: &str) -> Result<u16, String> {
 }
 
 const EXAMPLES: &str = "\
-Runs an echo service, a server and a client on this machine, sends numbered datagrams through them, and cuts the
-connection between client and server again and again: nothing is lost, nothing comes twice. Then it stays, and
+Runs an echo service, a server and a client on this machine, sends numbered datagrams through them, and cuts the \
+connection between client and server again and again: nothing is lost, and nothing comes twice. Then it stays, and \
 `nc -u 127.0.0.1 5005` speaks to the echo service through the tunnel. Ctrl-C ends it.
 
-Exit code: 0 if every datagram was answered once, 1 if any was lost or came twice, 73 if a port is in use.
+Exit codes: 0 if every datagram was answered once, 1 if any was lost or came twice, 73 if a port is in use.
 
 Examples:
   sudp demo

@@ -28,10 +28,10 @@ const EXAMPLES: &str = "\
 Sends every datagram back to where it came from, and says at the end how many there were.
 
 Examples:
-  sudp echo                                     on 127.0.0.1:5006, where the other examples expect it
-  sudp echo -v                                  say of each datagram where it came from
-  sudp echo --listen 0.0.0.0:5006               for other machines, too
-  sudp echo --listen 127.0.0.1:0 --listen '[::1]:0'
+  sudp echo                          on 127.0.0.1:5006
+  sudp echo -v                       say of each datagram where it came from
+  sudp echo --listen '[::]:5006'     for other machines, too
+  sudp echo --listen 127.0.0.1:0     on any free port, which is printed
 
 Try it:
   nc -u 127.0.0.1 5006";

@@ -182,6 +182,6 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// After which time without answers those under way are taken for lost.
 const STALL: Duration = Duration::from_millis(200);
 /// How long is waited at the end, at most.
-pub(super) const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_millis(500);
 /// How often a flood sends.
 const TICK: Duration = Duration::from_millis(1);

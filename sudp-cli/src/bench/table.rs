@@ -120,6 +120,7 @@ impl Report {
         let mut notes = vec![
             format!("{where_}."),
             format!("Medians of {rounds} rounds of {seconds} s; what was lost is that of all rounds together."),
+            "Load and echo service make a system call for each datagram, as most applications do.".to_owned(),
             "CPU is user and system time of all threads of this process, for each datagram that came back.".to_owned(),
         ];
         if !self.results.iter().any(|figures| figures.path == Path::Plain) {
@@ -157,7 +158,7 @@ fn rows(plain: Option<&Figures>, tunnel: &Figures) -> Vec<String> {
     rows.push(pair("CPU", &|figures| figures.cpu, &time, &shares));
     let lost = |figures: &Figures| match figures.lost {
         0 => "0".to_owned(),
-        lost => format!("{lost} ({:.1} %)", 100.0 * lost as f64 / figures.sent as f64),
+        lost => format!("{} ({:.1} %)", grouped(&lost.to_string()), 100.0 * lost as f64 / figures.sent as f64),
     };
     let there = plain.map_or_else(|| "-".to_owned(), lost);
     rows.push(row("", "lost", &there, &lost(tunnel), "", ""));
@@ -170,11 +171,17 @@ fn rows(plain: Option<&Figures>, tunnel: &Figures) -> Vec<String> {
 
 fn row(margin: &str, label: &str, plain: &str, tunnel: &str, ratio: &str, more: &str) -> String {
     let label = if margin.is_empty() { format!("  {:MARGIN$}{label}", "") } else { margin.to_owned() };
-    format!("{label:LABEL$}{plain:>14}{tunnel:>14}{ratio:>8}  {more}").trim_end().to_owned()
+    format!("{label:LABEL$}{plain:>16}{tunnel:>16}{ratio:>8}  {more}").trim_end().to_owned()
 }
 
 fn rate(a_second: f64) -> String {
-    format!("{a_second:.0}")
+    grouped(&format!("{a_second:.0}"))
+}
+
+/// Digits in groups of three.
+fn grouped(digits: &str) -> String {
+    let comma = |(index, digit)| [(index > 0 && (digits.len() - index) % 3 == 0).then_some(','), Some(digit)];
+    digits.chars().enumerate().flat_map(comma).flatten().collect()
 }
 
 fn time(seconds: f64) -> String {
@@ -225,16 +232,22 @@ mod tests {
     fn the_table_sets_both_side_by_side() {
         let lines = report().lines();
         let wanted = [
-            "64 bytes                         plain UDP        tunnel   ratio",
-            "  window  sent a second                100           100    1.00",
-            "          answered a second            100            98    0.98",
-            "          round trip               10.2 us       20.5 us    2.00",
-            "          99 % within              10.2 us       20.5 us    2.00",
-            "          CPU                       1.0 ms        1.0 ms    1.00  client 250 us, server 500 us",
-            "          lost                 50 (16.7 %)   54 (18.0 %)",
+            "64 bytes                           plain UDP          tunnel   ratio",
+            "  window  sent a second                  100             100    1.00",
+            "          answered a second              100              98    0.98",
+            "          round trip                 10.2 us         20.5 us    2.00",
+            "          99 % within                10.2 us         20.5 us    2.00",
+            "          CPU                         1.0 ms          1.0 ms    1.00  client 250 us, server 500 us",
+            "          lost                   50 (16.7 %)     54 (18.0 %)",
         ];
         assert_eq!(lines[1..=wanted.len()], wanted);
         assert!(lines.iter().any(|line| line.contains("2 cores")), "{lines:#?}");
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        let found = ["1", "12", "123", "1234", "123456", "1234567"].map(grouped);
+        assert_eq!(found, ["1", "12", "123", "1,234", "123,456", "1,234,567"]);
     }
 
     #[test]
@@ -248,7 +261,7 @@ mod tests {
             &[&Sample { sent: 3, time: Duration::from_secs(1), ..Sample::default() }],
         );
         let lines = report.lines();
-        assert_eq!(lines[2], "  quiet   round trip                     -             -");
+        assert_eq!(lines[2], "  quiet   round trip                       -               -");
         assert!(lines.iter().any(|line| line.contains("3 (100.0 %)")), "{lines:#?}");
         assert!(lines.iter().any(|line| line.contains("--plain ADDR")), "{lines:#?}");
     }

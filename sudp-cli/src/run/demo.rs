@@ -42,7 +42,7 @@ pub(crate) fn run(args: &DemoArgs, common: &Common) -> Outcome {
     runtime()?.block_on(async {
         let mut interrupt = Interrupt::new()?;
         let mut stage = Stage::set(args, Show::new(common.color)).await?;
-        let stays = stage.play(&mut interrupt).await && args.length.is_none();
+        let stays = stage.play(&mut interrupt).await && (args.stay || args.length.is_none());
         let verdict = stage.end().await;
         verdict.tell(&stage.show);
         if stays {
@@ -138,6 +138,7 @@ impl Stage {
     /// interrupted it.
     async fn play(&mut self, interrupt: &mut Interrupt) -> bool {
         let (mut uninterrupted, mut sending, mut settled) = (true, true, None);
+        self.show.begin(self.ports());
         let mut pace = interval(PACE);
         let mut frames = interval(self.show.pace());
         for ticks in [&mut pace, &mut frames] {
@@ -243,7 +244,7 @@ impl Stage {
         let view = View {
             elapsed,
             length: self.length,
-            ports: [self.entrance.port(), self.server.local_addrs()[0].port(), self.echo.local_addr().port()],
+            ports: self.ports(),
             link: link(now, &stats, self.relay.refuses()),
             cuts: self.cuts,
             links: stats.counters.links,
@@ -265,6 +266,11 @@ impl Stage {
             usual: u64::from(self.rate) * u64::try_from(SPAN.as_millis()).unwrap_or(0) / 1_000,
         };
         self.show.paint(&view);
+    }
+
+    /// Those of client, server and echo service.
+    fn ports(&self) -> [u16; 3] {
+        [self.entrance.port(), self.server.local_addrs()[0].port(), self.echo.local_addr().port()]
     }
 
     /// What the server has counted.

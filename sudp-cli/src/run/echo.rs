@@ -70,8 +70,13 @@ pub(crate) fn run(listen: &[SocketAddr], common: &Common) -> Outcome {
 impl Echo {
     /// Opens one; `way_out` says what to do when the port is in use.
     pub(crate) fn bind(at: SocketAddr, way_out: &str) -> Outcome<Self> {
+        Self::bind_with(at, &UdpOptions::default(), way_out)
+    }
+
+    /// Opens one whose socket is used like this.
+    pub(crate) fn bind_with(at: SocketAddr, options: &UdpOptions, way_out: &str) -> Outcome<Self> {
         let runtime = Tokio::current().ok_or_else(|| Failure::new(Exit::Internal, "no runtime to echo on"))?;
-        let port = UdpPort::bind(&runtime, at, &UdpOptions::default());
+        let port = UdpPort::bind(&runtime, at, options);
         let port = port.map_err(|error| cannot_listen("UDP", at, "the echo service", &error, way_out))?;
         Ok(Self { port, waiting: Vec::new(), counts: Counts::default() })
     }

@@ -61,7 +61,7 @@ impl ServerCertVerifier for Chained {
 /// Why no path leads to an authority that is trusted.
 #[derive(Debug, thiserror::Error)]
 enum Nobody {
-    #[error("it is signed by itself alone; pin its key, or use one of an authority")]
+    #[error("it is signed by itself alone; pin its key, trust a copy of it, or use one of an authority")]
     SelfSigned,
     #[error(
         "it is signed by {0:?}, who is not trusted here; give that authority's certificate, or have the server send \

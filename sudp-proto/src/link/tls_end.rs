@@ -73,7 +73,7 @@ pub enum CertificateFault {
     /// A certificate of an authority where that of a server or client belongs, as `openssl req -x509` makes them.
     #[error(
         "the certificate is marked as that of an authority (as `openssl req -x509` makes them) and cannot stand for \
-         a server or client itself; use one with `basicConstraints=CA:FALSE`, or pin its key"
+         a server or client itself; make one with `sudp cert`, or with `basicConstraints=CA:FALSE`, or pin its key"
     )]
     Authority,
     /// An extension that must be understood and is not.

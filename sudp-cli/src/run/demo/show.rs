@@ -106,6 +106,14 @@ impl Show {
         Self { terminal, block, fancy, painted: Vec::new(), story: VecDeque::new() }
     }
 
+    /// It begins.
+    pub(super) fn begin(&self, [client, server, echo]: [u16; 3]) {
+        if !self.block {
+            let ways = format!("client UDP {client}, server TCP {server}, echo service UDP {echo}");
+            self.say(&format!("On 127.0.0.1: {ways}. Ctrl-C ends it."), 0);
+        }
+    }
+
     /// How often it is to be shown.
     pub(super) fn pace(&self) -> Duration {
         if self.block { Duration::from_millis(100) } else { Duration::from_secs(1) }
