@@ -4,6 +4,7 @@
 
 pub mod args;
 mod bench;
+pub mod capture;
 mod cert;
 pub mod config;
 mod delays;
@@ -41,5 +42,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Echo(args) => args.run(&common),
         Command::Cert(args) => args.run(&common),
         Command::Bench(args) => args.run(&common),
+        Command::Top(args) => args.run(&common, None),
+        Command::Capture(args) => args.run(None),
     }
 }

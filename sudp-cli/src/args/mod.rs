@@ -1,12 +1,14 @@
 //! The command line: every command, flag and help text.
 
 pub mod bench;
+pub mod capture;
 pub mod cert;
 pub mod client;
 pub mod demo;
 pub mod echo;
 pub mod server;
 pub mod spec;
+pub mod top;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -73,13 +75,22 @@ impl Common {
 impl Color {
     /// Whether the standard error is written in colour.
     pub fn on_stderr(self) -> bool {
+        self.on(std::io::stderr().is_terminal())
+    }
+
+    /// Whether the standard output is written in colour.
+    pub fn on_stdout(self) -> bool {
+        self.on(std::io::stdout().is_terminal())
+    }
+
+    fn on(self, terminal: bool) -> bool {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         match self {
             Self::Always => true,
             Self::Never => false,
             Self::Auto if set("NO_COLOR") => false,
             Self::Auto if std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
-            Self::Auto => std::env::var_os("TERM").is_none_or(|term| term != "dumb") && std::io::stderr().is_terminal(),
+            Self::Auto => std::env::var_os("TERM").is_none_or(|term| term != "dumb") && terminal,
         }
     }
 }
@@ -131,6 +142,10 @@ pub enum Command {
     Cert(cert::CertArgs),
     /// Measure a tunnel, beside plain UDP
     Bench(bench::BenchArgs),
+    /// Show an instance live, on a terminal
+    Top(top::TopArgs),
+    /// Capture the datagrams of an instance, as lines of JSON or for Wireshark
+    Capture(capture::CaptureArgs),
 }
 
 /// The commands that manage instances of one role.
@@ -150,6 +165,10 @@ pub enum Manage<S: Args> {
     List(List),
     /// Show the log of an instance
     Logs(Logs),
+    /// Show an instance live, on a terminal
+    Top(top::TopArgs),
+    /// Capture the datagrams of an instance, as lines of JSON or for Wireshark
+    Capture(capture::CaptureArgs),
 }
 
 /// Which instance is meant.

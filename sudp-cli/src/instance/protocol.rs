@@ -43,7 +43,7 @@ pub enum Request {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wanted {
-    /// Of this session.
+    /// Of this session, or of those whose name begins like this.
     pub session: Option<String>,
     /// Of the flow of this number.
     pub flow: Option<u64>,
@@ -51,6 +51,10 @@ pub struct Wanted {
     pub tunnel: Option<String>,
     /// From or to this address, or this host with any port.
     pub host: Option<String>,
+    /// From or to this port.
+    pub port: Option<u16>,
+    /// With this fate; `dropped` is any reason.
+    pub fate: Option<String>,
     /// Of this direction.
     pub direction: Option<Direction>,
     /// How many bytes of each are kept; without it, none.
@@ -109,9 +113,9 @@ pub struct Record {
     pub flow: u64,
     /// The tunnel it came through, by name.
     pub tunnel: Option<String>,
-    /// Who sent it, as the flow has it.
+    /// Who sent it: the source of its flow, or for an answer, the destination.
     pub source: Option<String>,
-    /// Where it goes, as the flow has it.
+    /// Where it goes.
     pub destination: Option<String>,
     /// Which way it goes.
     pub direction: Direction,
