@@ -24,7 +24,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5006", requires = "server")]
     pub to: Address,
     /// Where the same echo service can be reached without the tunnel, to compare with
-    #[arg(long, value_name = "ADDR", requires = "server")]
+    #[arg(long, value_name = "ADDR", requires = "server", value_parser = super::echo::socket)]
     pub plain: Option<SocketAddr>,
     /// The authority to trust, instead of the system's; may be repeated
     #[arg(long, value_name = "FILE", requires = "server")]

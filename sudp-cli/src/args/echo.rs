@@ -13,7 +13,7 @@ use crate::run::echo;
 #[command(after_help = EXAMPLES)]
 pub struct EchoArgs {
     /// Where to listen; port 0 picks one and prints it; may be repeated
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5006")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5006", value_parser = socket)]
     pub listen: Vec<SocketAddr>,
 }
 
@@ -22,6 +22,11 @@ impl EchoArgs {
     pub fn run(&self, common: &Common) -> Outcome {
         echo::run(&self.listen, common)
     }
+}
+
+/// An address and a port, as one is typed.
+pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write address and port, as 127.0.0.1:5006 or [::1]:5006".to_owned())
 }
 
 const EXAMPLES: &str = "\
