@@ -85,8 +85,12 @@ fn help(model: &Model, look: Look) -> Vec<Line<'static>> {
         .map(|(key, does)| Line::from(vec![Span::styled(format!("{key:<8} "), look.title()), Span::raw(does)]))
         .collect();
     lines.push(Line::default());
-    let chart = format!("out: taken here for the other side; in: delivered here. A column of the chart is {} s.", chart::SECONDS);
-    lines.extend([Line::styled(chart, look.label()), Line::styled("Sizes are in bytes, rates in bits.", look.label())]);
+    let notes = [
+        "out: taken here for the other side; in: delivered here".to_owned(),
+        "sizes in bytes, rates in bits".to_owned(),
+        format!("a column of the chart is {} seconds", chart::SECONDS),
+    ];
+    lines.extend(notes.into_iter().map(|note| Line::styled(note, look.label())));
     lines
 }
 

@@ -97,7 +97,7 @@ fn server(status: &Status, look: Look, width: usize) -> Line<'static> {
     let server = session.and_then(|session| session.peer.as_ref()).or(status.servers.first());
     let server = server.map_or_else(|| "none".to_owned(), |server| clean(server));
     let others = status.servers.len().saturating_sub(1);
-    let mut rest = if others > 0 { format!(", {others} more to turn to") } else { String::new() };
+    let mut rest = if others > 0 { format!(" (+{others} more)") } else { String::new() };
     if let Some(Session { id, age, .. }) = session {
         rest += &format!("   session {} for {}", clean(&brief(id)), time(*age));
     }
