@@ -40,6 +40,10 @@ pub enum Exit {
     Denied = 77,
     /// The configuration cannot be used.
     Config = 78,
+    /// Ended at once by a second SIGINT.
+    Interrupted = 130,
+    /// Ended at once by a second SIGTERM.
+    Terminated = 143,
 }
 
 impl Failure {
@@ -51,7 +55,7 @@ impl Failure {
 
 impl Exit {
     /// Every code there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Failed,
         Self::Usage,
         Self::NotRunning,
@@ -62,6 +66,8 @@ impl Exit {
         Self::Temporary,
         Self::Denied,
         Self::Config,
+        Self::Interrupted,
+        Self::Terminated,
     ];
 
     /// The exit that this code is.

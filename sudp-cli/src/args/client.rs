@@ -135,6 +135,9 @@ impl ClientArgs {
         for secret in run.secrets() {
             eprintln!("sudp: warning: {secret}");
         }
+        let mut common = common.clone();
+        // What it says on the way would stand among the answers.
+        common.quiet |= stdio.is_some() && common.verbose == 0;
         let sources = common.sources(run.instance.clone(), run.flags());
         let start = Start { sources, color: common.color, ready: Box::new(|_| Ok(())) };
         match stdio {
@@ -243,8 +246,9 @@ Tunnels: [BIND:]PORT:HOST:PORT[/udp][?OPTIONS], or the same behind udp:// (quote
   name=TEXT           what logs and `sudp status` call it
 
 It ends with 69 when no server is reached within --max-retries, with 73 when a port here is taken, with 77 when the
-server refuses it or all of its reverse tunnels. Signals: TERM and INT finish what is under way and end (twice: at
-once), HUP reads the configuration anew.";
+server refuses it before there was a session. A reverse tunnel that the server refuses is warned about and asked for
+again, as with ssh. Signals: TERM and INT finish what is under way and end (twice: at once), HUP reads the
+configuration anew.";
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,7 @@ use sudp_tokio::proto::session::{InDoubt, Treatment, Tunnel, Way};
 use sudp_tokio::proto::wire::{Address, Host};
 
 use options::Options;
+pub(crate) use options::class_name;
 
 /// A tunnel as it was asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,49 +1,270 @@
 //! A client, from its configuration to its end.
 
-use tokio::sync::{broadcast, mpsc};
+mod progress;
+mod tunnels;
 
-use super::Start;
-use crate::exit::Outcome;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sudp_tokio::proto::access::Pool;
+use sudp_tokio::proto::client::SetupError;
+use sudp_tokio::proto::config::client::{ClientConfig, Scheme, ServerConfig};
+use sudp_tokio::proto::wire::FlowId;
+use sudp_tokio::tls::{self, Identity, Trust};
+use sudp_tokio::{Client, ClientEvent, ClientOptions, ConnectError, Events, ProxyRules};
+use tokio::sync::{Mutex, broadcast, mpsc};
+
+use super::life::{Life, unchanged, until_done};
+use super::tell::{Note, session_name};
+use super::{Start, rt, show};
+use crate::config::{Client as Settings, Config};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::instance::protocol::{Event, Record, Wanted};
-use crate::status::{Flow, Status};
+use crate::status::{Flow, Health, Role, Session, Status};
+
+pub(super) use progress::Progress;
+use tunnels::Tunnels;
 
 /// A client that runs.
 #[derive(Debug)]
-pub struct App {}
+pub struct App {
+    life: Arc<Life>,
+    client: Client,
+    tunnels: Mutex<Tunnels>,
+}
 
 /// Runs a client until it is stopped, by a signal or by [`App::stop`].
-pub fn run(_start: Start) -> Outcome {
-    unimplemented!()
+pub fn run(start: Start) -> Outcome {
+    let Start { sources, color, ready } = start;
+    let life = Life::begin(Role::Client, sources, color)?;
+    rt::block_on(async {
+        let config = life.config();
+        let (client, events) = connect(&config)?;
+        let app = App::new(&life, client);
+        app.open_tunnels(&config).await?;
+        let all = super::App::Client(Arc::clone(&app));
+        let serving = || life.serve(&all, ready);
+        until_done(&life, all.clone(), app.keep(events, serving)).await
+    })
+}
+
+/// Starts a client as it is configured. No event is missed.
+pub(super) fn connect(config: &Config) -> Outcome<(Client, Events<ClientEvent>)> {
+    let options = options(config)?;
+    let client = sudp_tokio::connect(options).map_err(|error| cannot_connect(&config.client, error))?;
+    let events = client.events();
+    Ok((client, events))
 }
 
 impl App {
+    pub(super) fn new(life: &Arc<Life>, client: Client) -> Arc<Self> {
+        Arc::new(Self { life: Arc::clone(life), client, tunnels: Mutex::default() })
+    }
+
+    /// Opens every tunnel; one that cannot be ends all.
+    async fn open_tunnels(&self, config: &Config) -> Outcome {
+        let mut tunnels = self.tunnels.lock().await;
+        if config.client.tunnels.is_empty() {
+            let text = "no tunnel is configured, so nothing is carried; add one by -L, -R or -D";
+            self.life.tell(Note::warn("sudp::client", text));
+        }
+        for spec in &config.client.tunnels {
+            let opened = tunnels.open(&self.client, &self.life, spec).await?;
+            self.life.tell(opened);
+        }
+        Ok(())
+    }
+
+    /// Tells what happens until it is to end; then it ends in peace.
+    async fn keep(&self, mut events: Events<ClientEvent>, serving: impl FnOnce() -> Outcome) -> Outcome {
+        let mut progress = Progress::new(self.life.config().client);
+        let mut serving = Some(serving);
+        let stopped = self.life.stopped(1);
+        let patience = tokio::time::sleep(PATIENCE);
+        tokio::pin!(stopped, patience);
+        loop {
+            tokio::select! {
+                () = &mut stopped => break,
+                () = &mut patience, if serving.is_some() => {
+                    let text = "there is no link yet; it goes on dialling, and what is sent meanwhile waits";
+                    self.life.tell(Note::warn("sudp::client", text));
+                    serving.take().map_or(Ok(()), |serving| serving())?;
+                }
+                event = events.next() => {
+                    let Some(event) = event else { return Err(over()) };
+                    self.on_event(&mut progress, &event).await?;
+                    if progress.was_connected() && let Some(serving) = serving.take() {
+                        serving()?;
+                    }
+                }
+            }
+        }
+        let within = self.life.config().client.shutdown;
+        self.life.tell(Note::info("sudp::client", format!("stopping; what is under way may take up to {within:?}")));
+        self.tunnels.lock().await.close_proxies();
+        self.client.drain(within).await;
+        self.life.tell(Note::info("sudp::client", "stopped"));
+        Ok(())
+    }
+
+    async fn on_event(&self, progress: &mut Progress, event: &ClientEvent) -> Outcome {
+        if let Some(note) = progress.handle(event, &self.life.config().client, self.life.minds_flows())? {
+            self.life.tell(note);
+        }
+        if let Some(note) = self.tunnels.lock().await.handle(event) {
+            self.life.tell(note);
+        }
+        Ok(())
+    }
+
     pub(super) async fn status(&self) -> Status {
-        unimplemented!()
+        let config = self.life.config().client;
+        let Ok(stats) = self.client.stats().await else { return self.life.status(Health::Draining, None) };
+        let (health, reason) = if stats.links.is_empty() {
+            (Health::Connecting, stats.failure.map(|failure| failure.to_string()))
+        } else {
+            (Health::Ok, None)
+        };
+        let mut status = self.life.status(health, reason);
+        status.servers = config.servers.iter().map(url).collect();
+        status.tunnels = self.tunnels.lock().await.states(&self.client).await;
+        status.traffic = show::traffic(&stats.counters, stats.kernel_drops);
+        status.sessions.extend(stats.session.map(|id| Session {
+            id: session_name(id),
+            principal: None,
+            peer: stats.server.and_then(|server| config.servers.get(server)).map(url),
+            age: stats.since.map_or(0.0, |since| show::age(since).as_secs_f64()),
+            links: stats.links.iter().map(show::link).collect(),
+            flows: stats.flows,
+            traffic: status.traffic.clone(),
+        }));
+        status
     }
 
     pub(super) async fn flows(&self) -> Vec<Flow> {
-        unimplemented!()
+        let (Ok(stats), Ok(flows)) = (self.client.stats().await, self.client.flows().await) else { return Vec::new() };
+        // Before there is a session, its flows are those of none.
+        let session = stats.session.unwrap_or(sudp_tokio::proto::wire::SessionId([0; 16]));
+        let tunnels = self.tunnels.lock().await;
+        flows.iter().map(|(id, state)| show::flow(session, *id, state, tunnels.label(state.tunnel))).collect()
     }
 
-    pub(super) async fn cut(&self, _session: &str, _flow: u64) -> Outcome {
-        unimplemented!()
+    pub(super) async fn cut(&self, session: &str, flow: u64) -> Outcome {
+        let none =
+            || Failure::new(Exit::Failed, format!("there is no flow {flow} of a session {}", session.escape_debug()));
+        let id = self.client.stats().await.ok().and_then(|stats| stats.session).map(session_name);
+        if !session.is_empty() && !id.is_some_and(|id| id.starts_with(session)) {
+            return Err(none());
+        }
+        match self.client.cut_flow(FlowId(flow)).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(none()),
+        }
     }
 
-    pub(super) async fn reload(&self) -> Outcome {
-        unimplemented!()
+    pub(super) async fn reload(self: &Arc<Self>) -> Outcome {
+        let app = super::App::Client(Arc::clone(self));
+        self.life.reload(&app, async |old, new| self.apply(old, new).await).await
+    }
+
+    /// Applies tunnels; what else has changed is refused.
+    async fn apply(&self, old: &Config, new: &Config) -> Outcome {
+        let (was, is) = (&old.client, &new.client);
+        let keys = [
+            ("client.servers", was.servers == is.servers),
+            ("client.name", was.name == is.name),
+            ("client.links", was.links == is.links),
+            ("client.max_link_age", was.max_link_age == is.max_link_age),
+            ("client.proxy", was.proxy == is.proxy),
+            ("client.headers", was.headers == is.headers),
+            ("client.tls", was.tls == is.tls),
+            ("limits", old.limits == new.limits),
+        ];
+        unchanged(keys, Role::Client)?;
+        let notes = self.tunnels.lock().await.change(&self.client, &self.life, &is.tunnels).await?;
+        notes.into_iter().for_each(|note| self.life.tell(note));
+        Ok(())
     }
 
     pub(super) async fn reconnect(&self) -> Outcome {
-        unimplemented!()
+        // One that has ended has no links.
+        let _ = self.client.reconnect();
+        Ok(())
     }
 
     pub(super) fn events(&self) -> broadcast::Receiver<Event> {
-        unimplemented!()
+        self.life.events()
     }
 
     pub(super) async fn capture(&self, _wanted: Wanted) -> Outcome<mpsc::Receiver<Record>> {
         unimplemented!()
     }
 
-    pub(super) fn stop(&self) {}
+    pub(super) fn stop(&self) {
+        self.life.stop();
+    }
 }
+
+/// The URL of a server, as it is shown.
+pub(super) fn url(server: &ServerConfig) -> String {
+    let scheme = match server.scheme {
+        Scheme::Ws => "ws",
+        Scheme::Wss => "wss",
+    };
+    // What stands behind a question mark may be a secret.
+    let path = server.path.split('?').next().unwrap_or_default();
+    format!("{scheme}://{}{path}", server.address)
+}
+
+fn options(config: &Config) -> Outcome<ClientOptions> {
+    let settings = &config.client;
+    let Settings { servers, name, links, max_link_age, proxy, headers, tls, .. } = settings;
+    if servers.is_empty() {
+        let message = "no server is configured: name one, as in `sudp client wss://example.com -L 5005:10.0.0.1:53`, or \
+                       in the configuration file as client.servers";
+        return Err(Failure::new(Exit::Config, message));
+    }
+    let (servers, name, links, max_link_age) = (servers.clone(), name.clone(), *links, *max_link_age);
+    let mut options = ClientOptions::new(ClientConfig { name, servers, links, max_link_age });
+    options.limits = config.limits.clone();
+    options.headers = headers.clone();
+    options.memory = Pool::memory(config.limits.pool as u64, config.limits.guaranteed as u64);
+    options.proxies = match proxy {
+        Some(proxy) => ProxyRules::all(proxy.clone()),
+        None => {
+            ProxyRules::from_env(|name| std::env::var(name).ok()).map_err(|error| Failure::new(Exit::Config, error))?
+        }
+    };
+    let trust = match (tls.pins.is_empty(), tls.ca.is_empty()) {
+        (false, _) => Trust::Pins(tls.pins.clone()),
+        (true, false) => Trust::Roots(tls.ca.clone()),
+        (true, true) => Trust::System,
+    };
+    let identity = tls.cert.clone().zip(tls.key.clone()).map(|(chain, key)| Identity { chain, key });
+    if settings.servers.iter().any(|server| server.scheme == Scheme::Wss) {
+        let tls =
+            tls::ClientOptions { trust, name: tls.server_name.clone(), identity, ..tls::ClientOptions::default() };
+        options.tls = Some(tls.load().map_err(|error| Failure::new(Exit::Config, error))?);
+    }
+    Ok(options)
+}
+
+fn cannot_connect(settings: &Settings, error: ConnectError) -> Failure {
+    match error {
+        ConnectError::Setup(SetupError::TlsMissing(server)) => {
+            let url = settings.servers.get(server).map(url).unwrap_or_default();
+            Failure::new(Exit::Config, format!("{url} is to be reached by TLS, and there is no configuration of it"))
+        }
+        ConnectError::Setup(error) => Failure::new(Exit::Config, format!("client: {error}")),
+        ConnectError::Tls(error) => Failure::new(Exit::Config, error),
+        error => Failure::new(Exit::Temporary, error),
+    }
+}
+
+/// The session is over, and nobody asked for that.
+pub(super) fn over() -> Failure {
+    Failure::new(Exit::Internal, "the client ended by itself; please report it with the log of what happened before")
+}
+
+/// For how long the first link is waited for before others may look.
+const PATIENCE: Duration = Duration::from_secs(3);

@@ -4,9 +4,13 @@ pub mod client;
 pub(crate) mod demo;
 pub(crate) mod echo;
 pub(crate) mod interrupt;
+mod life;
 pub(crate) mod rt;
 pub mod server;
+mod show;
+mod socks;
 pub mod stdio;
+mod tell;
 
 use std::sync::Arc;
 

@@ -1,49 +1,482 @@
 //! A server, from its configuration to its end.
 
+use std::future::{Future, ready};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use sudp_tokio::proto::access::{Grant, Network, Pattern, Pool, Rule, Rules, Verb};
+use sudp_tokio::proto::config::Limits;
+use sudp_tokio::proto::server::Identification;
+use sudp_tokio::proto::wire::{FlowId, SessionId};
+use sudp_tokio::tls::{self, Identity, ServerTls, TlsError};
+use sudp_tokio::{Admit, BindError, Server, ServerEvent, ServerOptions, Verdict, Visit};
 use tokio::sync::{broadcast, mpsc};
 
-use super::Start;
-use crate::exit::Outcome;
+use super::life::{Life, lock, unchanged, until_done};
+use super::rt::{self, Threads};
+use super::tell::{self, Note, session_name};
+use super::{Start, show};
+use crate::config::{Config, Server as Settings, ServerTls as Files};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::instance::protocol::{Event, Record, Wanted};
-use crate::status::{Flow, Status};
+use crate::status::{Flow, Health, Role, Session, Status};
 
 /// A server that runs.
 #[derive(Debug)]
-pub struct App {}
+pub struct App {
+    life: Arc<Life>,
+    server: Mutex<Option<Arc<Server<Threads>>>>,
+    listening: Vec<SocketAddr>,
+    tls: Option<Arc<ServerTls>>,
+    grant: Granted,
+}
 
 /// Runs a server until it is stopped, by a signal or by [`App::stop`].
-pub fn run(_start: Start) -> Outcome {
-    unimplemented!()
+pub fn run(start: Start) -> Outcome {
+    let Start { sources, color, ready } = start;
+    let life = Life::begin(Role::Server, sources, color)?;
+    rt::block_on(async {
+        let config = life.config();
+        let (threads, _workers) = Threads::start(config.server.threads).map_err(|error| {
+            Failure::new(Exit::Temporary, format!("cannot begin as many threads as configured: {error}"))
+        })?;
+        let app = Arc::new(App::begin(Arc::clone(&life), &config, threads.clone())?);
+        app.introduce(&config, threads.count());
+        let all = super::App::Server(Arc::clone(&app));
+        life.serve(&all, ready)?;
+        let done = until_done(&life, all, app.serve()).await;
+        // Ended by force, it still has one: whoever is connected is told, if there is time for it.
+        drop(lock(&app.server).take());
+        done
+    })
 }
 
 impl App {
+    fn begin(life: Arc<Life>, config: &Config, threads: Threads) -> Outcome<Self> {
+        let settings = &config.server;
+        admits(settings)?;
+        let tls = settings.tls.as_ref().map(|files| ServerTls::load(options(files)).map(Arc::new)).transpose();
+        let tls = tls.map_err(|error| cannot_tls(&error))?;
+        let mut options = ServerOptions::new(settings.listen.clone());
+        options.expect.path = settings.path.clone();
+        options.tls = tls.clone();
+        options.limits = config.limits.clone();
+        options.id = identity(settings);
+        options.memory = Pool::memory(memory(&config.limits), config.limits.guaranteed as u64);
+        let grant = Granted::new(&settings.rules);
+        let server = Server::bind(threads, options, grant.clone()).map_err(cannot_bind)?;
+        let listening = server.local_addrs().to_vec();
+        Ok(Self { life, server: Mutex::new(Some(Arc::new(server))), listening, tls, grant })
+    }
+
+    /// Says what is in force.
+    fn introduce(&self, config: &Config, threads: usize) {
+        let tell = |note| self.life.tell(note);
+        let settings = &config.server;
+        for url in self.urls(settings) {
+            tell(Note::info("sudp::server", format!("listening on {url}")));
+        }
+        tell(Note::debug("sudp::server", format!("serving with {threads} threads")));
+        if let Some(tls) = &self.tls {
+            tell(Note::info("sudp::server", format!("the pin of its key is {}", tls.pin())));
+        }
+        self.rules(&settings.rules);
+        let reachable = settings.listen.iter().any(|at| !at.ip().is_loopback());
+        if settings.anonymous && reachable && !asks_for_certificates(settings) {
+            tell(Note::warn("sudp::server", "everybody who can reach it is let in (--anonymous)"));
+        }
+    }
+
+    fn rules(&self, rules: &Rules) {
+        for rule in rules.as_slice() {
+            self.life.tell(Note::info("sudp::server", format!("rule: {rule}")));
+        }
+        if rules.as_slice().is_empty() {
+            let text = "no rule allows anything, so clients can send nowhere; allow it by --allow HOST[:PORTS], as \
+                        --allow 127.0.0.0/8 or --allow '*'";
+            self.life.tell(Note::warn("sudp::server", text));
+        }
+    }
+
+    fn urls(&self, settings: &Settings) -> Vec<String> {
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        self.listening.iter().map(|at| format!("{scheme}://{at}{}", settings.path)).collect()
+    }
+
+    /// Tells what happens until it is to end; then it ends in peace.
+    async fn serve(&self) -> Outcome {
+        let Some(server) = self.server() else { return Ok(()) };
+        let mut events = server.events();
+        let stopped = self.life.stopped(1);
+        tokio::pin!(stopped);
+        loop {
+            tokio::select! {
+                () = &mut stopped => break,
+                event = events.next() => match event {
+                    Some(event) => self.on_event(&server, &event).await,
+                    None => break,
+                },
+            }
+        }
+        let within = self.life.config().server.shutdown;
+        let sessions = server.sessions().len();
+        let text = format!("stopping; {sessions} sessions may finish what is under way, for up to {within:?}");
+        self.life.tell(Note::info("sudp::server", text));
+        lock(&self.server).take();
+        // Others who hold it ask it something, and are done in no time.
+        let mut held = server;
+        let server = loop {
+            match Arc::try_unwrap(held) {
+                Ok(server) => break server,
+                Err(shared) => held = shared,
+            }
+            tokio::task::yield_now().await;
+        };
+        let drained = server.drain(within);
+        tokio::pin!(drained);
+        loop {
+            tokio::select! {
+                () = &mut drained => break,
+                Some(event) = events.next() => self.tell(&event),
+            }
+        }
+        self.life.tell(Note::info("sudp::server", "stopped"));
+        Ok(())
+    }
+
+    async fn on_event(&self, server: &Server<Threads>, event: &ServerEvent) {
+        self.tell(event);
+        // It may have been admitted just before the rules changed.
+        if let ServerEvent::Founded { session, .. } = event
+            && let Some(grant) = self.grant.changed()
+        {
+            // One that is gone already needs no grant.
+            let _ = server.regrant(*session, Some(grant)).await;
+        }
+    }
+
+    fn tell(&self, event: &ServerEvent) {
+        if let Some(note) = tell::server(event, self.life.minds_flows()) {
+            self.life.tell(note);
+        }
+    }
+
+    /// The server, until it ends.
+    fn server(&self) -> Option<Arc<Server<Threads>>> {
+        lock(&self.server).clone()
+    }
+
     pub(super) async fn status(&self) -> Status {
-        unimplemented!()
+        let config = self.life.config();
+        let mut status = self.life.status(Health::Ok, None);
+        status.listening = self.urls(&config.server);
+        let Some(server) = self.server() else { return status };
+        for id in server.sessions() {
+            // One that has ended since is left out.
+            let Ok(stats) = server.stats(id).await else { continue };
+            status.sessions.push(Session {
+                id: session_name(id),
+                principal: Some(stats.principal).filter(|principal| !principal.is_empty()),
+                peer: Some(stats.from.to_string()),
+                age: show::age(stats.since).as_secs_f64(),
+                links: stats.links.iter().map(show::link).collect(),
+                flows: stats.flows,
+                traffic: show::traffic(&stats.counters, stats.kernel_drops),
+            });
+        }
+        let totals = server.totals().await;
+        status.traffic = show::traffic(&totals.counters, totals.kernel_drops);
+        status
     }
 
     pub(super) async fn flows(&self) -> Vec<Flow> {
-        unimplemented!()
+        let Some(server) = self.server() else { return Vec::new() };
+        let mut all = Vec::new();
+        for session in server.sessions() {
+            let Ok(flows) = server.flows(session).await else { continue };
+            all.extend(flows.iter().map(|(id, state)| show::flow(session, *id, state, None)));
+        }
+        all
     }
 
-    pub(super) async fn cut(&self, _session: &str, _flow: u64) -> Outcome {
-        unimplemented!()
+    pub(super) async fn cut(&self, session: &str, flow: u64) -> Outcome {
+        let none = || Failure::new(Exit::Failed, format!("there is no flow {flow} of a session {session}"));
+        let server = self.server().ok_or_else(none)?;
+        let id = find(&server.sessions(), session)?;
+        match server.cut_flow(id, FlowId(flow)).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(none()),
+        }
     }
 
-    pub(super) async fn reload(&self) -> Outcome {
-        unimplemented!()
+    pub(super) async fn reload(self: &Arc<Self>) -> Outcome {
+        let app = super::App::Server(Arc::clone(self));
+        self.life.reload(&app, async |old, new| self.apply(old, new).await).await
+    }
+
+    /// Applies access rules and certificates; what else has changed is refused.
+    async fn apply(&self, old: &Config, new: &Config) -> Outcome {
+        let (was, is) = (&old.server, &new.server);
+        let keys = [
+            ("server.listen", was.listen == is.listen),
+            ("server.path", was.path == is.path),
+            ("server.threads", was.threads == is.threads),
+            ("server.tls (on or off)", was.tls.is_some() == is.tls.is_some()),
+            ("limits", old.limits == new.limits),
+        ];
+        unchanged(keys, Role::Server)?;
+        admits(is)?;
+        if let (Some(tls), Some(files)) = (&self.tls, &is.tls) {
+            tls.change(options(files)).map_err(|error| cannot_tls(&error))?;
+            self.life.tell(Note::info("sudp::server", format!("the pin of its key is {}", tls.pin())));
+        }
+        if was.rules != is.rules {
+            let grant = self.grant.change(&is.rules);
+            self.rules(&is.rules);
+            let Some(server) = self.server() else { return Ok(()) };
+            for session in server.sessions() {
+                // One that has ended since needs no grant.
+                let _ = server.regrant(session, Some(grant.clone())).await;
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn reconnect(&self) -> Outcome {
-        unimplemented!()
+        let Some(server) = self.server() else { return Ok(()) };
+        for session in server.sessions() {
+            // One that has ended since has no links.
+            let _ = server.reconnect(session).await;
+        }
+        Ok(())
     }
 
     pub(super) fn events(&self) -> broadcast::Receiver<Event> {
-        unimplemented!()
+        self.life.events()
     }
 
     pub(super) async fn capture(&self, _wanted: Wanted) -> Outcome<mpsc::Receiver<Record>> {
         unimplemented!()
     }
 
-    pub(super) fn stop(&self) {}
+    pub(super) fn stop(&self) {
+        self.life.stop();
+    }
+}
+
+/// What everybody who is let in may do; it changes when the rules do.
+#[derive(Clone, Debug)]
+struct Granted(Arc<Mutex<Grant>>);
+
+impl Granted {
+    fn new(rules: &Rules) -> Self {
+        Self(Arc::new(Mutex::new(grant(rules, 0))))
+    }
+
+    fn change(&self, rules: &Rules) -> Grant {
+        let mut current = lock(&self.0);
+        *current = grant(rules, current.version + 1);
+        current.clone()
+    }
+
+    /// What is granted, if it was something else before.
+    fn changed(&self) -> Option<Grant> {
+        Some(lock(&self.0).clone()).filter(|grant| grant.version > 0)
+    }
+}
+
+impl Admit for Granted {
+    fn admit(&self, _visit: Visit) -> impl Future<Output = Verdict> + Send + 'static {
+        ready(Verdict::Admit(Identification::default(), lock(&self.0).clone()))
+    }
+}
+
+fn grant(rules: &Rules, version: u64) -> Grant {
+    Grant { version, reverse: listenable(rules), ..Grant::new(rules.clone()) }
+}
+
+/// Where rules for destinations let reverse tunnels listen: at addresses and networks they name. That everything may
+/// be sent to is not to say that everything may be listened at.
+fn listenable(rules: &Rules) -> Rules {
+    let all = |network: &Network| network.prefix() == 0;
+    let named = |rule: &&Rule| match (&rule.verb, &rule.host) {
+        (Verb::Deny, _) => true,
+        (Verb::Allow, Pattern::Network(network)) => !all(network),
+        (Verb::Allow, Pattern::Any | Pattern::Below(_) | Pattern::Name(_)) => false,
+    };
+    Rules::new(rules.as_slice().iter().filter(named).cloned().collect()).unwrap_or_default()
+}
+
+/// Whether it lets in those whom it should, and nobody by mistake.
+fn admits(settings: &Settings) -> Outcome {
+    let reachable = settings.listen.iter().find(|at| !at.ip().is_loopback());
+    match reachable {
+        Some(at) if !settings.anonymous && !asks_for_certificates(settings) => {
+            let message = format!(
+                "other machines can reach {at}, and nothing says whom to let in: ask for certificates by --tls-ca \
+                 (server.tls.client_ca), let everybody in by --anonymous (server.anonymous), or listen on 127.0.0.1"
+            );
+            Err(Failure::new(Exit::Config, message))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn asks_for_certificates(settings: &Settings) -> bool {
+    settings.tls.as_ref().is_some_and(|tls| !tls.client_ca.is_empty())
+}
+
+fn options(files: &Files) -> tls::ServerOptions {
+    let Files { cert, key, client_ca } = files;
+    let mut options = tls::ServerOptions::new(Identity { chain: cert.clone(), key: key.clone() });
+    options.client_roots = client_ca.clone();
+    options
+}
+
+fn cannot_tls(error: &TlsError) -> Failure {
+    Failure::new(Exit::Config, error)
+}
+
+fn cannot_bind(error: BindError) -> Failure {
+    match error {
+        BindError::Listen { at, source } => {
+            let (exit, way_out) = match source.kind() {
+                io::ErrorKind::AddrInUse => (
+                    Exit::CannotCreate,
+                    "; stop what listens there, or choose another by --listen or --port (0 is any)",
+                ),
+                io::ErrorKind::PermissionDenied => (
+                    Exit::Denied,
+                    "; ports below 1024 need the capability CAP_NET_BIND_SERVICE, or choose a higher one by --port",
+                ),
+                io::ErrorKind::AddrNotAvailable => (Exit::CannotCreate, "; this machine does not have that address"),
+                _ => (Exit::CannotCreate, ""),
+            };
+            Failure::new(exit, format!("cannot listen on {at}: {source}{way_out}"))
+        }
+        BindError::Nowhere => Failure::new(Exit::Config, "no address to listen on: say where by --listen"),
+        BindError::Limits(error) => Failure::new(Exit::Config, format!("limits: {error}")),
+        error => Failure::new(Exit::Temporary, error),
+    }
+}
+
+/// The session that is meant, by its name or how that begins.
+fn find(sessions: &[SessionId], name: &str) -> Outcome<SessionId> {
+    let mut meant = sessions.iter().filter(|id| !name.is_empty() && session_name(**id).starts_with(name));
+    match (meant.next(), meant.next()) {
+        (Some(id), None) => Ok(*id),
+        (None, _) => Err(Failure::new(Exit::Failed, format!("there is no session {}", name.escape_debug()))),
+        (Some(_), Some(_)) => {
+            Err(Failure::new(Exit::Usage, format!("several sessions begin with {name}; write more of it")))
+        }
+    }
+}
+
+/// A name that is the same after a restart, so that clients know at once that their session is gone, and that differs
+/// from that of another server they fail over to.
+fn identity(settings: &Settings) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for file in ["/etc/machine-id", "/proc/sys/kernel/hostname"] {
+        std::fs::read(file).unwrap_or_default().hash(&mut hasher);
+    }
+    settings.listen.hash(&mut hasher);
+    settings.path.hash(&mut hasher);
+    // The wire has two bits less, and 0 would be no name.
+    (hasher.finish() >> 2).max(1)
+}
+
+/// The memory that sessions share: a quarter of what there is, unless another amount is configured.
+fn memory(limits: &Limits) -> u64 {
+    let usual = Limits::default().pool;
+    if limits.pool != usual {
+        return limits.pool as u64;
+    }
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let machine = read("/proc/meminfo").lines().find_map(|line| {
+        let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()?;
+        Some(kib << 10)
+    });
+    let group = read("/sys/fs/cgroup/memory.max").trim().parse::<u64>().ok();
+    let most = machine.into_iter().chain(group).min();
+    most.map_or(usual as u64, |bytes| (bytes / 4).max(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(lines: &[&str]) -> Rules {
+        Rules::parse(lines.iter().copied()).expect("they are rules")
+    }
+
+    fn listens(lines: &[&str], at: &str) -> bool {
+        let grant = grant(&rules(lines), 0);
+        grant.decide_bind(sudp_tokio::now(), at.parse().expect("an address")).allowed
+    }
+
+    #[test]
+    fn what_is_named_by_address_may_be_listened_at_and_everything_may_not() {
+        assert!(listens(&["allow 127.0.0.0/8"], "127.0.0.1:5005"));
+        assert!(listens(&["allow 0.0.0.0:5005"], "0.0.0.0:5005"));
+        assert!(!listens(&["allow 127.0.0.1:53"], "127.0.0.1:5005"));
+        assert!(!listens(&["deny 127.0.0.1", "allow 127.0.0.0/8"], "127.0.0.1:5005"));
+        for rule in ["allow *", "allow 0.0.0.0/0", "allow example.com", "allow ::/0"] {
+            assert!(!listens(&[rule], "127.0.0.1:5005"), "{rule}");
+            assert!(!listens(&[rule], "0.0.0.0:5005"), "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_found_by_how_its_name_begins() {
+        let sessions = [SessionId([0x12; 16]), SessionId([0x1f; 16])];
+        assert_eq!(find(&sessions, "12"), Ok(sessions[0]));
+        assert_eq!(find(&sessions, &session_name(sessions[1])), Ok(sessions[1]));
+        assert_eq!(find(&sessions, "1").map_err(|failure| failure.exit), Err(Exit::Usage));
+        for name in ["", "2", "é"] {
+            assert_eq!(find(&sessions, name).map_err(|failure| failure.exit), Err(Exit::Failed), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_others_can_reach_says_whom_it_lets_in() {
+        let settings = |listen: &str, anonymous, client_ca: &[&str]| Settings {
+            listen: vec![listen.parse().expect("an address")],
+            path: "/sudp".into(),
+            rules: Rules::default(),
+            anonymous,
+            tls: Some(Files {
+                cert: "cert".into(),
+                key: "key".into(),
+                client_ca: client_ca.iter().map(Into::into).collect(),
+            }),
+            threads: 1,
+            shutdown: std::time::Duration::from_secs(1),
+        };
+        let refused = admits(&settings("0.0.0.0:1", false, &[])).expect_err("it is open to everybody");
+        assert_eq!(refused.exit, Exit::Config);
+        assert!(refused.message.contains("--anonymous") && refused.message.contains("--tls-ca"), "{refused}");
+        for settings in
+            [settings("0.0.0.0:1", true, &[]), settings("[::]:1", false, &["ca"]), settings("[::1]:1", false, &[])]
+        {
+            assert_eq!(admits(&settings), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_server_keeps_its_name_and_shares_it_with_no_other() {
+        let settings = |port| Settings {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], port))],
+            path: "/sudp".into(),
+            rules: Rules::default(),
+            anonymous: false,
+            tls: None,
+            threads: 1,
+            shutdown: std::time::Duration::from_secs(1),
+        };
+        assert_eq!(identity(&settings(1)), identity(&settings(1)));
+        assert_ne!(identity(&settings(1)), identity(&settings(2)));
+        assert!(identity(&settings(1)) < 1 << 62);
+    }
 }

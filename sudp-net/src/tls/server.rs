@@ -1,7 +1,7 @@
 //! A server's side of TLS, which can be read anew while it serves.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
@@ -30,11 +30,11 @@ impl ServerOptions {
 /// A server's certificate and key as they are in use, and the files they come from.
 #[derive(Debug)]
 pub struct ServerTls {
-    options: ServerOptions,
-    loaded: Mutex<Loaded>,
+    /// The files, and what was read from them last.
+    loaded: Mutex<(ServerOptions, Loaded)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Loaded {
     config: Arc<ServerConfig>,
     pin: Pin,
@@ -43,13 +43,13 @@ struct Loaded {
 impl ServerTls {
     /// Reads the files.
     pub fn load(options: ServerOptions) -> Result<Self, TlsError> {
-        let loaded = Mutex::new(Loaded::read(&options)?);
-        Ok(Self { options, loaded })
+        let loaded = Loaded::read(&options)?;
+        Ok(Self { loaded: Mutex::new((options, loaded)) })
     }
 
     /// What streams that are accepted from now on are met with; a link keeps what it began with.
     pub fn current(&self) -> Arc<ServerConfig> {
-        self.loaded().config
+        self.inner().1.config.clone()
     }
 
     /// The same, as the core takes it.
@@ -59,18 +59,24 @@ impl ServerTls {
 
     /// The fingerprint of the key, for clients that pin it.
     pub fn pin(&self) -> Pin {
-        self.loaded().pin
+        self.inner().1.pin
     }
 
     /// Reads the files anew. If anything is wrong with them, what was in use stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let loaded = Loaded::read(&self.options)?;
-        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = loaded;
+        let options = self.inner().0.clone();
+        self.change(options)
+    }
+
+    /// Reads other files, to be used from now on. If anything is wrong with them, what was in use stays in use.
+    pub fn change(&self, options: ServerOptions) -> Result<(), TlsError> {
+        let loaded = Loaded::read(&options)?;
+        *self.inner() = (options, loaded);
         Ok(())
     }
 
-    fn loaded(&self) -> Loaded {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn inner(&self) -> MutexGuard<'_, (ServerOptions, Loaded)> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
