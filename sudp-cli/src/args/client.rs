@@ -90,10 +90,11 @@ impl RunClient {
     pub fn flags(&self) -> Flags {
         let mut flags = Flags::default();
         flags.set("client.servers", "URL", &self.servers);
-        let kinds = [("forward", "-L", &self.forward), ("reverse", "-R", &self.reverse), ("socks", "-D", &self.socks)];
-        let tunnels = kinds.iter().flat_map(|(kind, _, specs)| specs.iter().map(move |spec| format!("{kind} {spec}")));
-        let flag = kinds.iter().find(|(_, _, specs)| !specs.is_empty()).map_or("-L", |(_, flag, _)| flag);
-        flags.set("client.tunnels", flag, tunnels);
+        for (kind, flag, specs) in
+            [("forward", "-L", &self.forward), ("reverse", "-R", &self.reverse), ("socks", "-D", &self.socks)]
+        {
+            flags.set("client.tunnels", flag, specs.iter().map(|spec| format!("{kind} {spec}")));
+        }
         flags.set("client.links", "--links", self.links);
         flags.set("client.name", "--name", &self.name);
         flags.set("client.max_retries", "--max-retries", self.max_retries);
@@ -303,7 +304,9 @@ mod tests {
             said,
             [
                 "client.servers URL wss://a|ws://b",
-                "client.tunnels -L forward 1:h:2|forward 5:h:6|reverse 3:h:4|socks 1080",
+                "client.tunnels -L forward 1:h:2|forward 5:h:6",
+                "client.tunnels -R reverse 3:h:4",
+                "client.tunnels -D socks 1080",
                 "client.links --links 2",
                 "client.name --name n",
                 "client.max_retries --max-retries 3",

@@ -70,10 +70,8 @@ impl RunServer {
         flags.set("server.port", "--port", self.port);
         flags.set("server.path", "--path", &self.path);
         // The first rule that matches decides, so what is denied comes first.
-        let denied = self.deny.iter().map(|rule| format!("deny {rule}"));
-        let allowed = self.allow.iter().map(|rule| format!("allow {rule}"));
-        let flag = if self.allow.is_empty() { "--deny" } else { "--allow" };
-        flags.set("server.rules", flag, denied.chain(allowed));
+        flags.set("server.rules", "--deny", self.deny.iter().map(|rule| format!("deny {rule}")));
+        flags.set("server.rules", "--allow", self.allow.iter().map(|rule| format!("allow {rule}")));
         flags.set("server.anonymous", "--anonymous", self.anonymous.then_some(true));
         flags.set("server.tls.cert", "--tls-cert", self.tls_cert.iter().map(|file| file.display()));
         flags.set("server.tls.key", "--tls-key", self.tls_key.iter().map(|file| file.display()));
@@ -179,7 +177,8 @@ mod tests {
             said,
             [
                 ("server.port", "--port", "0".into()),
-                ("server.rules", "--allow", "deny 10.0.0.1|allow 10.0.0.0/8".into()),
+                ("server.rules", "--deny", "deny 10.0.0.1".into()),
+                ("server.rules", "--allow", "allow 10.0.0.0/8".into()),
                 ("server.anonymous", "--anonymous", "true".into()),
                 ("server.threads", "--threads", "2".to_owned()),
             ]

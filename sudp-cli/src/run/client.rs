@@ -9,7 +9,8 @@ use std::time::Duration;
 use sudp_tokio::proto::access::Pool;
 use sudp_tokio::proto::client::SetupError;
 use sudp_tokio::proto::config::client::{ClientConfig, Scheme, ServerConfig};
-use sudp_tokio::proto::wire::FlowId;
+use sudp_tokio::proto::event::Event as SessionEvent;
+use sudp_tokio::proto::wire::{FlowId, SessionId};
 use sudp_tokio::tls::{self, Identity, Trust};
 use sudp_tokio::{Client, ClientEvent, ClientOptions, ConnectError, Events, ProxyRules};
 use tokio::sync::{Mutex, broadcast, mpsc};
@@ -108,9 +109,7 @@ impl App {
     }
 
     async fn on_event(&self, progress: &mut Progress, event: &ClientEvent) -> Outcome {
-        if let Some(note) = progress.handle(event, &self.life.config().client, self.life.minds_flows())? {
-            self.life.tell(note);
-        }
+        follow(&self.client, &self.life, progress, event).await?;
         if let Some(note) = self.tunnels.lock().await.handle(event) {
             self.life.tell(note);
         }
@@ -144,7 +143,7 @@ impl App {
     pub(super) async fn flows(&self) -> Vec<Flow> {
         let (Ok(stats), Ok(flows)) = (self.client.stats().await, self.client.flows().await) else { return Vec::new() };
         // Before there is a session, its flows are those of none.
-        let session = stats.session.unwrap_or(sudp_tokio::proto::wire::SessionId([0; 16]));
+        let session = stats.session.unwrap_or(SessionId([0; 16]));
         let tunnels = self.tunnels.lock().await;
         flows.iter().map(|(id, state)| show::flow(session, *id, state, tunnels.label(state.tunnel))).collect()
     }
@@ -203,6 +202,21 @@ impl App {
     pub(super) fn stop(&self) {
         self.life.stop();
     }
+}
+
+/// Tells what happened to a client, unless that is the end of it.
+pub(super) async fn follow(client: &Client, life: &Life, progress: &mut Progress, event: &ClientEvent) -> Outcome {
+    let settings = life.config().client;
+    let mut server = None;
+    if let ClientEvent::Session(SessionEvent::LinkUp { .. }) = event {
+        // One that has ended since has no server.
+        server = client.stats().await.ok().and_then(|stats| stats.server);
+    }
+    let server = server.and_then(|server| settings.servers.get(server)).map(url);
+    if let Some(note) = progress.handle(event, &settings, server.as_deref(), life.minds_flows())? {
+        life.tell(note);
+    }
+    Ok(())
 }
 
 /// The URL of a server, as it is shown.

@@ -5,15 +5,15 @@ use std::fs::File;
 use std::io;
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use humantime::{format_rfc3339_millis, format_rfc3339_seconds};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
+use super::App;
 use super::tell::Note;
-use super::{App, Start};
 use crate::args::Color;
 use crate::config::Config;
 use crate::config::load::{Loaded, Sources};

@@ -107,3 +107,14 @@ pub struct Start {
     /// ends it.
     pub ready: Box<dyn FnOnce(&App) -> Outcome + Send>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The control socket asks from tasks of its own.
+    #[expect(dead_code, reason = "that it compiles says all")]
+    fn what_is_asked_of_an_app_can_be_asked_from_any_task(app: &App) -> impl Send {
+        (app.status(), app.flows(), app.cut("", 0), app.reload(), app.reconnect(), app.capture(Wanted::default()))
+    }
+}

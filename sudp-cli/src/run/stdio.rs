@@ -12,7 +12,7 @@ use sudp_tokio::{Client, ClientEvent, Events, Flow, FlowClosed};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until};
 
-use super::client::{App, Progress, connect, over};
+use super::client::{App, Progress, connect, follow, over};
 use super::life::{Life, until_done};
 use super::{Start, rt};
 use crate::args::spec::{Kind, TunnelSpec};
@@ -58,11 +58,7 @@ impl Tie<'_> {
             tokio::select! {
                 () = &mut stopped => break,
                 event = events.next() => {
-                    let event = event.ok_or_else(over)?;
-                    let config = self.life.config().client;
-                    if let Some(note) = progress.handle(&event, &config, self.life.minds_flows())? {
-                        self.life.tell(note);
-                    }
+                    follow(&self.client, self.life, &mut progress, &event.ok_or_else(over)?).await?;
                 }
                 read = input.read(&mut room), if !ended => match read {
                     Ok(0) => (ended, look) = (true, Instant::now()),

@@ -48,16 +48,19 @@ impl Progress {
     }
 
     /// Follows what happens, and says what is to be told of it. It fails when there is no more use in trying.
+    ///
+    /// `server` is the one that owns the session, where that is known.
     pub(in crate::run) fn handle(
         &mut self,
         event: &ClientEvent,
         settings: &Settings,
+        server: Option<&str>,
         flows: bool,
     ) -> Outcome<Option<Note>> {
         self.max_retries = settings.max_retries;
         match event {
             ClientEvent::DialFailed(failure) => self.on_failure(failure, settings).map(Some),
-            ClientEvent::Session(event) => Ok(self.on_session(event, flows)),
+            ClientEvent::Session(event) => Ok(self.on_session(event, server, flows)),
             _ => Ok(None),
         }
     }
@@ -87,7 +90,7 @@ impl Progress {
         Ok(Note::warn("sudp::client", text))
     }
 
-    fn on_session(&mut self, event: &Event, flows: bool) -> Option<Note> {
+    fn on_session(&mut self, event: &Event, server: Option<&str>, flows: bool) -> Option<Note> {
         let of = |note: Note, session: Option<SessionId>| session.map_or(note.clone(), |session| note.of(session));
         match event {
             Event::Started { session } => {
@@ -98,7 +101,8 @@ impl Progress {
                 (self.failed, self.connected, self.told) = (0, true, None);
                 self.refused.clear();
                 self.links.push(*ordinal);
-                let text = format!("connected: link {} is up", ordinal.0);
+                let to = server.map(|url| format!(" to {url}")).unwrap_or_default();
+                let text = format!("connected{to}: link {} is up", ordinal.0);
                 Some(of(Note::info("sudp::link", text), self.session))
             }
             Event::LinkEnded { ordinal, .. } if !self.links.contains(ordinal) => None,

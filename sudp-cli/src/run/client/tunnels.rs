@@ -33,7 +33,10 @@ struct Open {
 #[derive(Debug)]
 enum What {
     Tunnel(TunnelId),
-    Proxy(Proxy),
+    Proxy {
+        /// It ends when this is dropped.
+        _proxy: Proxy,
+    },
 }
 
 impl Tunnels {
@@ -149,7 +152,7 @@ impl Open {
             let proxy = Proxy::listen(client, life, listen, spec.treatment).await;
             let proxy = proxy.map_err(|error| cannot_listen(spec, "TCP", listen, &error))?;
             let listening = Some(Ok(proxy.at()));
-            return Ok(Self { spec: spec.clone(), what: What::Proxy(proxy), listening });
+            return Ok(Self { spec: spec.clone(), what: What::Proxy { _proxy: proxy }, listening });
         }
         let Some(tunnel) = spec.tunnel() else {
             let message = format!("{spec}: standard input and output are tied by `sudp client URL -W HOST:PORT`");
