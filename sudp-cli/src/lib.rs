@@ -8,6 +8,7 @@ pub mod capture;
 mod cert;
 pub mod config;
 mod delays;
+pub mod doctor;
 pub mod exit;
 pub mod instance;
 pub mod log;
@@ -44,5 +45,6 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Bench(args) => args.run(&common),
         Command::Top(args) => args.run(&common, None),
         Command::Capture(args) => args.run(None),
+        Command::Doctor(args) => args.run(&common),
     }
 }

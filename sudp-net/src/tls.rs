@@ -9,6 +9,7 @@
 //! There is one provider of cryptography, `aws-lc-rs`, and it is passed explicitly: no default of the
 //! process is read or set.
 
+mod about;
 mod chain;
 mod client;
 mod der;
@@ -23,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{SupportedProtocolVersion, version};
 
+pub use about::About;
 pub use client::{ClientOptions, Identity, Trust};
 pub use error::TlsError;
 pub use pin::Pin;

@@ -36,7 +36,7 @@ pub struct ClientArgs {
 }
 
 /// How a client is run.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct RunClient {
     /// Its servers, as wss://host/path; the first is preferred, the others take over when it fails
     #[arg(value_name = "URL", value_parser = Discreet(server))]
@@ -150,7 +150,7 @@ impl ClientArgs {
 
 /// Reads what may have a password in it: if it cannot be read, it is not repeated.
 #[derive(Clone)]
-struct Discreet(fn(&str) -> Result<String, String>);
+pub(super) struct Discreet(pub(super) fn(&str) -> Result<String, String>);
 
 impl TypedValueParser for Discreet {
     type Value = String;
@@ -186,7 +186,7 @@ fn stdio(text: &str) -> Result<String, String> {
     checked(text, TunnelSpec::stdio)
 }
 
-fn server(text: &str) -> Result<String, String> {
+pub(super) fn server(text: &str) -> Result<String, String> {
     checked(text, spec::server)
 }
 
@@ -205,15 +205,15 @@ fn name(text: &str) -> Result<String, String> {
     if fits { Ok(text.into()) } else { Err("a name has 1 to 64 bytes, and no control characters".into()) }
 }
 
-fn proxy(text: &str) -> Result<String, String> {
+pub(super) fn proxy(text: &str) -> Result<String, String> {
     text.parse::<ProxyUrl>().map(|_| text.into()).map_err(|error| error.to_string())
 }
 
-fn pin(text: &str) -> Result<String, String> {
+pub(super) fn pin(text: &str) -> Result<String, String> {
     text.parse::<Pin>().map(|_| text.into()).map_err(|error| error.to_string())
 }
 
-fn header(text: &str) -> Result<String, String> {
+pub(super) fn header(text: &str) -> Result<String, String> {
     if text.strip_prefix('@').is_some_and(|file| !file.is_empty()) {
         return Ok(text.into());
     }

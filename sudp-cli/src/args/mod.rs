@@ -5,13 +5,14 @@ pub mod capture;
 pub mod cert;
 pub mod client;
 pub mod demo;
+pub mod doctor;
 pub mod echo;
 pub mod server;
 pub mod spec;
 pub mod top;
 
 use std::ffi::OsString;
-use std::io::IsTerminal as _;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -84,6 +85,11 @@ impl Color {
     }
 
     fn on(self, terminal: bool) -> bool {
+        self.on(&std::io::stderr())
+    }
+
+    /// Whether this stream is written in colour.
+    pub fn on(self, stream: &impl IsTerminal) -> bool {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         match self {
             Self::Always => true,
@@ -91,6 +97,7 @@ impl Color {
             Self::Auto if set("NO_COLOR") => false,
             Self::Auto if std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
             Self::Auto => std::env::var_os("TERM").is_none_or(|term| term != "dumb") && terminal,
+            Self::Auto => std::env::var_os("TERM").is_none_or(|term| term != "dumb") && stream.is_terminal(),
         }
     }
 }
@@ -146,6 +153,8 @@ pub enum Command {
     Top(top::TopArgs),
     /// Capture the datagrams of an instance, as lines of JSON or for Wireshark
     Capture(capture::CaptureArgs),
+    /// Look at the path to a server, say what is wrong with it and what to change
+    Doctor(Box<doctor::DoctorArgs>),
 }
 
 /// The commands that manage instances of one role.

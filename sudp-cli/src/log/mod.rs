@@ -303,6 +303,13 @@ impl Writer {
     }
 }
 
+/// Words of others, for people to read: what is not printable is escaped, and what is long is cut.
+pub(crate) fn harmless(words: &str) -> String {
+    let mut out = String::new();
+    words::Words::of(format_args!("{words}"), line::FIELD).write_message(&mut out);
+    out
+}
+
 /// What the log says of itself.
 const TARGET: &str = "sudp::log";
 /// How long a process waits for its last lines to be written.

@@ -24,7 +24,7 @@ pub(super) fn check(file: &Path, certificate: &CertificateDer<'_>) -> Result<(),
 }
 
 /// From when to when, since 1970; what lies before that counts as its beginning.
-fn period(certificate: &[u8]) -> Option<(Duration, Duration)> {
+pub(super) fn period(certificate: &[u8]) -> Option<(Duration, Duration)> {
     let der::Fields { validity, .. } = der::fields(certificate)?;
     let (kind, from, rest) = der::element(validity)?;
     let from = time(kind, from)?;
