@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod exit;
 pub mod instance;
 pub mod log;
+pub mod man;
 pub mod run;
 pub mod status;
 pub mod top;
@@ -46,5 +47,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Top(args) => args.run(&common, None),
         Command::Capture(args) => args.run(None),
         Command::Doctor(args) => args.run(&common),
+        Command::Config(command) => command.run(&common),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(pages) => pages.run(),
     }
 }

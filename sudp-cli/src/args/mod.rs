@@ -4,6 +4,7 @@ pub mod bench;
 pub mod capture;
 pub mod cert;
 pub mod client;
+pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod echo;
@@ -19,10 +20,11 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::load::{Flags, Sources};
 use crate::instance::Name;
+use crate::man;
 
 /// UDP through places where only HTTP gets through.
 #[derive(Debug, Parser)]
-#[command(name = "sudp", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "sudp", version, long_version = man::long_version(), propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -155,7 +157,27 @@ pub enum Command {
     Capture(capture::CaptureArgs),
     /// Look at the path to a server, say what is wrong with it and what to change
     Doctor(Box<doctor::DoctorArgs>),
+    /// Check, show or begin a configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Print the completions for a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions(man::Completions),
+    /// Print the manual, or write all of its pages
+    #[command(after_help = MAN)]
+    Man(man::Pages),
 }
+
+const COMPLETIONS: &str = "\
+Examples:
+  sudp completions bash > /usr/share/bash-completion/completions/sudp
+  sudp completions zsh > /usr/share/zsh/site-functions/_sudp
+  sudp completions fish sudpc > ~/.config/fish/completions/sudpc.fish";
+
+const MAN: &str = "\
+Examples:
+  sudp man | man -l -
+  sudp man ./man                           every page, sudp.yaml(5) among them";
 
 /// The commands that manage instances of one role.
 #[derive(Debug, Subcommand)]

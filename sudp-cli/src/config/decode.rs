@@ -370,7 +370,7 @@ fn connects(reader: &mut Reader<'_>, client: &Client) {
 }
 
 /// What a tunnel can be.
-const WAYS: [&str; 3] = ["forward", "reverse", "socks"];
+pub(crate) const WAYS: [&str; 3] = ["forward", "reverse", "socks"];
 
 /// What can be said of one.
-const OPTIONS: [&str; 6] = ["name", "class", "copies", "spread", "in_doubt", "timeout"];
+pub(crate) const OPTIONS: [&str; 6] = ["name", "class", "copies", "spread", "in_doubt", "timeout"];

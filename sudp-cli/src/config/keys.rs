@@ -21,6 +21,8 @@ pub(crate) struct Key {
     pub(crate) never: bool,
     /// What it is if nobody says anything, as a person would write it; without one it is not set.
     pub(crate) default: Option<String>,
+    /// What somebody might set it to, where the default shows nothing.
+    pub(crate) example: &'static str,
     /// What it means.
     pub(crate) help: String,
     /// Who reads it; without a role, both.
@@ -127,6 +129,7 @@ fn key(path: &str, kind: Kind, help: &str) -> Key {
         list: false,
         never: false,
         default: None,
+        example: "",
         help: help.to_owned(),
         role: None,
         reload: false,
@@ -145,6 +148,10 @@ impl Key {
 
     fn or_never(self) -> Self {
         Self { never: true, ..self }
+    }
+
+    fn like(self, example: &'static str) -> Self {
+        Self { example, ..self }
     }
 
     fn reloaded(self) -> Self {
@@ -169,7 +176,7 @@ fn own() -> Vec<Key> {
     vec![
         key("log.level", Kind::Levels, "What is logged: a level, then levels for targets, as `info,sudp::link=debug`.").by_default("info").reloaded(),
         key("log.format", Kind::Choice(&["text", "json"]), "How a line looks: for people or for programs.").by_default("text").reloaded(),
-        key("log.file", Kind::File, "The file that is logged to; without it, the standard error. An instance in the background has one by itself.").reloaded(),
+        key("log.file", Kind::File, "The file that is logged to; without it, the standard error. An instance in the background has one by itself.").reloaded().like("/var/log/sudp/sudp.log"),
         key("log.max_size", Kind::Size(64 << 10, 1 << 40), "The size at which a new file is begun.").by_default("16MiB").reloaded(),
         key("log.daily", Kind::Bool, "Whether a new file is begun each day (UTC).").by_default("true").reloaded(),
         key("log.keep", Kind::Count(0, 1_000), "How many old files are kept.").by_default("7").reloaded(),
@@ -177,27 +184,27 @@ fn own() -> Vec<Key> {
 
         server("listen", Kind::Socket, "Where it listens for links. Port 0 picks a free one.").many().by_default("127.0.0.1:8080"),
         server("path", Kind::RequestPath, "The path of the requests that begin a link.").by_default("/sudp"),
-        server("rules", Kind::Rule, "Where clients may send to; the first rule that matches decides, and without one nothing is allowed.").many().by_default("").reloaded(),
+        server("rules", Kind::Rule, "Where clients may send to; the first rule that matches decides, and without one nothing is allowed.").many().by_default("").reloaded().like("allow 10.0.0.0/8:53,deny 10.0.0.1"),
         server("anonymous", Kind::Bool, "Whether everybody is let in, also from other machines.").by_default("false"),
-        server("tls.cert", Kind::File, "The certificate it shows, then those in between it and its authority, as PEM: with it, it speaks TLS.").reloaded(),
-        server("tls.key", Kind::File, "The key of that certificate, as PEM, which only its owner may read.").reloaded(),
-        server("tls.client_ca", Kind::File, "The authorities of which a client must have a certificate, as PEM.").many().by_default("").reloaded(),
+        server("tls.cert", Kind::File, "The certificate it shows, then those in between it and its authority, as PEM: with it, it speaks TLS.").reloaded().like("/etc/sudp/cert.pem"),
+        server("tls.key", Kind::File, "The key of that certificate, as PEM, which only its owner may read.").reloaded().like("/etc/sudp/key.pem"),
+        server("tls.client_ca", Kind::File, "The authorities of which a client must have a certificate, as PEM.").many().by_default("").reloaded().like("/etc/sudp/ca.pem"),
         server("threads", Kind::Count(0, 256), "How many threads serve; 0 is one for each core.").by_default("0"),
         server("shutdown", shutdown().0, shutdown().1).by_default("10s").reloaded(),
 
-        client("servers", Kind::ServerUrl, "Its servers, the preferred first; the others take over when it fails.").many().by_default(""),
-        client("name", Kind::Text(64), "A stable name at the server, whose next start takes over the ports of this one.").by_default(""),
+        client("servers", Kind::ServerUrl, "Its servers, the preferred first; the others take over when it fails.").many().by_default("").like("wss://example.com/sudp"),
+        client("name", Kind::Text(64), "A stable name at the server, whose next start takes over the ports of this one.").by_default("").like("office"),
         client("links", Kind::Count(1, 8), "How many links the session holds.").by_default("1"),
         client("max_link_age", Kind::Time(Duration::from_secs(10), minutes(10_080)), "The age at which a link is replaced, new before old.").by_default("never").or_never(),
-        client("tunnels", Kind::Tunnel, "What it carries.").many().by_default("").reloaded(),
+        client("tunnels", Kind::Tunnel, "What it carries.").many().by_default("").reloaded().like("forward 5005:127.0.0.1:5006"),
         client("max_retries", Kind::Count(1, 1_000_000), "After how many dials in a row that came to nothing it gives up.").by_default("never").or_never(),
-        client("proxy", Kind::Proxy, "The proxy it dials through; without it, what HTTPS_PROXY and the like say.").hidden(),
-        client("headers", Kind::Headers, "Headers for every request, as a gateway may want them.").hidden(),
-        client("tls.ca", Kind::File, "The authorities it trusts instead of the system's, as PEM.").many().by_default(""),
-        client("tls.pins", Kind::Pin, "The keys it trusts instead of any authority.").many().by_default(""),
-        client("tls.server_name", Kind::Text(253), "The name that a server's certificate must be for, if it is not that of the URL."),
-        client("tls.cert", Kind::File, "The certificate it shows to a server that asks, as PEM."),
-        client("tls.key", Kind::File, "The key of that certificate, as PEM, which only its owner may read."),
+        client("proxy", Kind::Proxy, "The proxy it dials through; without it, what HTTPS_PROXY and the like say.").hidden().like("http://proxy.example.com:3128"),
+        client("headers", Kind::Headers, "Headers for every request, as a gateway may want them.").hidden().like("X-Gateway-Token: 4711"),
+        client("tls.ca", Kind::File, "The authorities it trusts instead of the system's, as PEM.").many().by_default("").like("/etc/sudp/ca.pem"),
+        client("tls.pins", Kind::Pin, "The keys it trusts instead of any authority.").many().by_default("").like("sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
+        client("tls.server_name", Kind::Text(253), "The name that a server's certificate must be for, if it is not that of the URL.").like("example.com"),
+        client("tls.cert", Kind::File, "The certificate it shows to a server that asks, as PEM.").like("/etc/sudp/client.pem"),
+        client("tls.key", Kind::File, "The key of that certificate, as PEM, which only its owner may read.").like("/etc/sudp/client.key"),
         client("shutdown", shutdown().0, shutdown().1).by_default("10s").reloaded(),
     ]
 }

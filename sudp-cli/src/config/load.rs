@@ -152,6 +152,11 @@ impl Sources {
 }
 
 impl Surroundings {
+    /// The file that all instances read, at its usual place.
+    pub(crate) fn common_file(&self) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join(COMMON))
+    }
+
     /// Those of this process.
     pub(crate) fn of_process() -> Self {
         let mut surroundings = Self { variables: std::env::vars_os().collect(), folder: None };
@@ -184,6 +189,21 @@ impl Surroundings {
 }
 
 impl Gathered {
+    /// Checks all that can be: the values, what is named as if it were ours, and whether it can be run in this role, or
+    /// without one in each of which something is said.
+    pub(crate) fn check(&mut self, role: Option<Role>) -> Config {
+        let said = |role: &Role| {
+            let mut keys = KEYS.iter().filter(|key| key.role == Some(*role)).filter_map(|key| self.tree.find(key.path));
+            keys.any(|node| node.origin != Origin::Default)
+        };
+        let roles: Vec<Role> = match role {
+            Some(role) => vec![role],
+            None => [Role::Server, Role::Client].into_iter().filter(said).collect(),
+        };
+        self.problems.append(&mut self.unknown);
+        decode(&self.tree, &roles, &mut self.problems)
+    }
+
     fn add_file(&mut self, path: &Path, named: bool) {
         let shared: Arc<Path> = path.into();
         let text = match file::read(path) {

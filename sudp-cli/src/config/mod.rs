@@ -3,9 +3,11 @@
 mod check;
 mod decode;
 mod env;
+pub(crate) mod explain;
 mod file;
 mod keys;
 pub mod load;
+pub(crate) mod show;
 mod tree;
 mod values;
 mod yaml;
