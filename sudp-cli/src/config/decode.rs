@@ -11,7 +11,7 @@ use sudp_tokio::tls::{self, Identity, Pin, Trust};
 
 use super::check::Reader;
 use super::keys::KEYS;
-use super::tree::{Map, Node, Problem, Value, quoted};
+use super::tree::{Entry, Map, Node, Problem, Value, quoted};
 use super::values::{self, Kind};
 use super::{Client, ClientTls, Config, Log, LogFormat, Server, ServerTls};
 use crate::args::spec::{self, TunnelSpec};
@@ -242,7 +242,7 @@ fn headers(reader: &mut Reader<'_>) -> Vec<(String, String)> {
     for entry in &map.0 {
         let Value::Text(value) = &entry.node.value else {
             let what = format!("found is {}; allowed is {}", entry.node.kind(), Kind::Headers);
-            reader.note(&entry.node, &format!("client.headers.{}", entry.name), what);
+            reader.note(&entry.node, "client.headers", what);
             continue;
         };
         // The message of what is wrong names the header, and never its value.
@@ -257,27 +257,23 @@ fn headers(reader: &mut Reader<'_>) -> Vec<(String, String)> {
     headers
 }
 
-/// The section that lines of `Name: value` come to.
+/// The section that lines of `Name: value` come to. What is no line keeps a place in it, to be told of.
 pub(crate) fn header_lines(node: &Node) -> Map {
     let mut map = Map::default();
-    let mut take = |text: &str, origin: &super::tree::Origin| {
+    let mut take = |node: &Node| {
+        let mut put = |name: &str, node: Node| {
+            map.0.push(Entry { name: name.to_owned(), at: node.origin.clone(), node });
+        };
+        let Value::Text(text) = &node.value else { return put("", node.clone()) };
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             // A line that is none has an empty name, which no header may have.
             let (name, value) = line.split_once(':').unwrap_or(("", line));
-            let node = Node::text(value.trim(), origin.clone());
-            map.0.push(super::tree::Entry { name: name.trim().to_owned(), at: origin.clone(), node });
+            put(name.trim(), Node::text(value.trim(), node.origin.clone()));
         }
     };
     match &node.value {
-        Value::Text(text) => take(text, &node.origin),
-        Value::List(list) => {
-            for item in list {
-                if let Value::Text(text) = &item.value {
-                    take(text, &item.origin);
-                }
-            }
-        }
-        Value::Nothing | Value::Map(_) => {}
+        Value::List(list) => list.iter().for_each(take),
+        Value::Nothing | Value::Text(_) | Value::Map(_) => take(node),
     }
     map
 }
@@ -374,3 +370,6 @@ pub(crate) const WAYS: [&str; 3] = ["forward", "reverse", "socks"];
 
 /// What can be said of one.
 pub(crate) const OPTIONS: [&str; 6] = ["name", "class", "copies", "spread", "in_doubt", "timeout"];
+
+#[cfg(test)]
+mod tests;

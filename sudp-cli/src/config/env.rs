@@ -111,3 +111,6 @@ fn suggest(name: &str) -> String {
 
 /// What the names of all our variables begin with.
 const PREFIX: &str = "SUDP_";
+
+#[cfg(test)]
+mod tests;

@@ -184,7 +184,7 @@ fn own() -> Vec<Key> {
 
         server("listen", Kind::Socket, "Where it listens for links. Port 0 picks a free one.").many().by_default("127.0.0.1:8080"),
         server("path", Kind::RequestPath, "The path of the requests that begin a link.").by_default("/sudp"),
-        server("rules", Kind::Rule, "Where clients may send to; the first rule that matches decides, and without one nothing is allowed.").many().by_default("").reloaded().like("allow 10.0.0.0/8:53,deny 10.0.0.1"),
+        server("rules", Kind::Rule, "Where clients may send to; the first rule that matches decides, and without one nothing is allowed.").many().by_default("").reloaded().like("deny 10.0.0.1,allow 10.0.0.0/8:53"),
         server("anonymous", Kind::Bool, "Whether everybody is let in, also from other machines.").by_default("false"),
         server("tls.cert", Kind::File, "The certificate it shows, then those in between it and its authority, as PEM: with it, it speaks TLS.").reloaded().like("/etc/sudp/cert.pem"),
         server("tls.key", Kind::File, "The key of that certificate, as PEM, which only its owner may read.").reloaded().like("/etc/sudp/key.pem"),
@@ -215,3 +215,6 @@ const fn minutes(count: u64) -> Duration {
 
 /// Longer names than this are nobody's typing mistakes.
 const LONGEST: usize = 64;
+
+#[cfg(test)]
+mod tests;

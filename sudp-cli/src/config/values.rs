@@ -1,7 +1,7 @@
 //! The kinds of values: what each takes, how it is read, and how a person is told.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::tree::quoted;
@@ -60,7 +60,7 @@ impl fmt::Display for Kind {
             Self::Proxy => f.write_str("http://HOST:PORT or socks5://HOST:PORT"),
             Self::RequestPath => f.write_str("a path, as /sudp"),
             Self::Rule => f.write_str("`[allow|deny] HOST[:PORTS]`"),
-            Self::ServerUrl => f.write_str("wss://HOST[:PORT][/PATH] or ws://..."),
+            Self::ServerUrl => f.write_str("wss://HOST[:PORT][/PATH], or ws:// without TLS"),
             Self::Size(least, most) => write!(f, "a size from {} to {}", size(*least), size(*most)),
             Self::Socket => f.write_str("ADDRESS:PORT, as 127.0.0.1:8080 or [::1]:8080"),
             Self::Text(most) => write!(f, "a text of at most {most} bytes"),
@@ -137,21 +137,21 @@ pub(crate) fn read_socket(text: &str) -> Result<SocketAddr, String> {
         return Ok(address);
     }
     let refused = Kind::Socket.refuse(text);
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Err(format!("{refused}; a port is missing, as {}", SocketAddr::new(address, 8080)));
+    }
     let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
     let proper = port.parse::<u16>().is_ok();
     Err(match (host, proper) {
         ("" | "*", true) => format!("{refused}; for every address write 0.0.0.0:{port} or [::]:{port}"),
         ("localhost", true) => format!("{refused}; did you mean 127.0.0.1:{port}?"),
-        (host, true) if host.parse::<std::net::Ipv6Addr>().is_ok() => {
+        (host, true) if host.parse::<Ipv6Addr>().is_ok() => {
             format!("{refused}; did you mean [{host}]:{port}?")
         }
         (_, true) if !host.starts_with(|it: char| it.is_ascii_digit() || it == '[') => {
             format!("{refused}; an address is needed, for a name may have several")
         }
-        _ => match text.parse::<std::net::IpAddr>() {
-            Ok(address) => format!("{refused}; a port is missing, as {}", SocketAddr::new(address, 8080)),
-            Err(_) => refused,
-        },
+        _ => refused,
     })
 }
 
@@ -201,3 +201,6 @@ fn digits(text: &str) -> Option<usize> {
 }
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+#[cfg(test)]
+mod tests;

@@ -202,3 +202,6 @@ impl<'de> Visitor<'de> for RawVisitor {
         Ok(Raw::Map(entries))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -176,3 +176,135 @@ fn an_instance_in_the_background_logs_to_its_own_file_unless_another_is_named() 
     let folder = folder.with("config.yaml", "log: {file: own.log}");
     assert_eq!(file(&folder), Some(folder.0.join("own.log")));
 }
+
+/// What is said of one file of the usual name.
+fn said_of(file: impl FnOnce(&Path)) -> Result<Vec<String>, String> {
+    let folder = Folder::new();
+    let path = folder.0.join("config.yaml");
+    file(&path);
+    let outcome = Sources::default().load_in(Role::Server, &folder.surroundings(&[]));
+    match outcome {
+        Ok(loaded) => Ok(loaded.warnings),
+        Err(failure) => Err(failure.message.replace(&folder.0.display().to_string(), "")),
+    }
+}
+
+#[test]
+fn whatever_stands_under_the_name_of_the_file_is_told_quickly() {
+    let begun = std::time::Instant::now();
+    let refused = |file: &dyn Fn(&Path)| {
+        let message = said_of(file).unwrap_err();
+        message.lines().nth(1).unwrap().to_owned()
+    };
+    let link = |target: &'static str| move |path: &Path| std::os::unix::fs::symlink(target, path).unwrap();
+    let fifo = |path: &Path| {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    };
+    let long = |path: &Path| fs::File::create(path).unwrap().set_len(100 << 20).unwrap();
+    assert_eq!(refused(&|path| fs::create_dir(path).unwrap()), "/config.yaml: it is a directory, and not a file");
+    assert_eq!(refused(&fifo), "/config.yaml: it is a pipe, and not a file");
+    assert_eq!(refused(&link("/dev/zero")), "/config.yaml: it is a device, and not a file");
+    assert!(refused(&link("config.yaml")).starts_with("/config.yaml: it cannot be read: "));
+    assert!(refused(&link("/proc/self/mem")).starts_with("/config.yaml: it cannot be read: "));
+    assert_eq!(refused(&long), "/config.yaml: it has more than 1048576 bytes, which is no configuration");
+    let bytes = |bytes: &'static [u8]| move |path: &Path| fs::write(path, bytes).unwrap();
+    assert_eq!(refused(&bytes(b"log:\n  \xff")), "/config.yaml:2:3: it is not text: byte 3 of line 2 is not UTF-8");
+    assert_eq!(refused(&bytes(b"l\0g: x")), "/config.yaml:1:2: the character \\u{0} cannot stand in a configuration");
+    // A link that leads nowhere is a file that is not there.
+    assert_eq!(said_of(link("nowhere")), Ok(Vec::new()));
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_secret_that_everybody_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let with = |mode: u32, text: &'static str| {
+        said_of(move |path| {
+            fs::write(path, text).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        })
+        .unwrap()
+    };
+    let secret = "client: {headers: {A: canary}}";
+    let warnings = with(0o644, secret);
+    assert!(warnings.len() == 1 && warnings[0].contains("run `chmod 600 "), "{warnings:?}");
+    assert!(!warnings[0].contains("canary"), "{warnings:?}");
+    assert_eq!(with(0o640, secret), [""; 0]);
+    assert_eq!(with(0o644, "log: {level: warn}"), [""; 0]);
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file_of_its_own() {
+    let folder = Folder::new()
+        .with("config.yaml", "client: {servers: 'ws://h', proxy_file: proxy, headers_file: headers}")
+        .with("proxy", "http://me:canary@proxy:1\n")
+        .with("headers", "# for the gateway\nX-Token: canary\n\nX-B: c: d\n");
+    let loaded = Sources::default().load_in(Role::Client, &folder.surroundings(&[])).unwrap();
+    assert_eq!(loaded.config.client.proxy.unwrap().address.to_string(), "proxy:1");
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(loaded.config.client.headers, [header("X-Token", "canary"), header("X-B", "c: d")]);
+    assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
+
+    let both = Folder::new().with("config.yaml", "client: {proxy: 'http://p:1', proxy_file: x}");
+    let lines = problems(Sources::default().load_in(Role::Server, &both.surroundings(&[])));
+    assert!(
+        lines[0].ends_with("client.proxy_file: there is `client.proxy` as well; leave one of them out"),
+        "{lines:?}"
+    );
+    let gone = Folder::new().with("config.yaml", "client: {proxy_file: /nowhere/x}");
+    let lines = problems(Sources::default().load_in(Role::Server, &gone.surroundings(&[])));
+    assert!(lines[0].ends_with("client.proxy_file: the file /nowhere/x: there is no such file"), "{lines:?}");
+}
+
+#[test]
+fn headers_of_the_command_line_come_over_those_of_the_file() {
+    let folder = Folder::new()
+        .with("config.yaml", "client: {servers: 'ws://h', headers: {A: '1', B: '2'}}")
+        .with("lines", "B: 3\nC: 4\n");
+    let mut flags = Flags::default();
+    flags.set("client.headers", "--header", [format!("@{}", folder.0.join("lines").display()), "D: 5".into()]);
+    let sources = Sources { flags, ..Sources::default() };
+    let loaded = sources.load_in(Role::Client, &folder.surroundings(&[])).unwrap();
+    let headers: Vec<_> = loaded.config.client.headers.iter().map(|(name, value)| format!("{name}{value}")).collect();
+    assert_eq!(headers, ["A1", "B3", "C4", "D5"]);
+}
+
+#[test]
+fn a_name_that_looks_like_ours_is_a_warning_for_who_runs_and_a_mistake_for_who_checks() {
+    let surroundings = Folder::new().surroundings(&[("SUDP_SERVR__LISTEN", "x")]);
+    let loaded = Sources::default().load_in(Role::Server, &surroundings).unwrap();
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+    let mut gathered = Sources::default().gather(&surroundings);
+    gathered.check(Some(Role::Server));
+    assert_eq!(gathered.problems.len(), 1);
+}
+
+#[test]
+fn what_is_checked_without_a_role_is_checked_for_each_that_is_spoken_of() {
+    let check = |yaml: &str| {
+        let folder = Folder::new().with("config.yaml", yaml);
+        let mut gathered = Sources::default().gather(&folder.surroundings(&[]));
+        gathered.check(None);
+        gathered.problems.iter().map(|problem| problem.key.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(check("log: {level: info}"), [""; 0]);
+    assert_eq!(check("client: {links: 2}"), ["client.servers"]);
+    assert_eq!(check("server: {listen: '0.0.0.0:1'}"), ["server.listen"]);
+}
+
+#[test]
+fn the_usual_folder_is_where_the_system_says() {
+    let folder = |variables: &[(&str, &str)], root| {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let folder = Surroundings { variables, folder: None }.usual_folder(root);
+        folder.map(|folder| folder.display().to_string())
+    };
+    let home = ("HOME", "/home/me");
+    assert_eq!(folder(&[home], false).as_deref(), Some("/home/me/.config/sudp"));
+    assert_eq!(folder(&[home, ("XDG_CONFIG_HOME", "/xdg")], false).as_deref(), Some("/xdg/sudp"));
+    assert_eq!(folder(&[home, ("XDG_CONFIG_HOME", "relative")], false).as_deref(), Some("/home/me/.config/sudp"));
+    assert_eq!(folder(&[home], true).as_deref(), Some("/etc/sudp"));
+    assert_eq!(folder(&[home, ("CONFIGURATION_DIRECTORY", "/run/c:/x")], true).as_deref(), Some("/run/c"));
+    assert_eq!(folder(&[], false), None);
+}
