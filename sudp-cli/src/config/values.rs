@@ -138,7 +138,8 @@ pub(crate) fn read_socket(text: &str) -> Result<SocketAddr, String> {
     }
     let refused = Kind::Socket.refuse(text);
     if let Ok(address) = text.parse::<IpAddr>() {
-        return Err(format!("{refused}; a port is missing, as {}", SocketAddr::new(address, 8080)));
+        let brackets = if address.is_ipv6() { ", and an address of IPv6 stands in brackets before it" } else { "" };
+        return Err(format!("{refused}; a port is missing{brackets}, as {}", SocketAddr::new(address, 8080)));
     }
     let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
     let proper = port.parse::<u16>().is_ok();
