@@ -48,14 +48,7 @@ impl Call {
     pub fn with(files: &Files) -> Outcome<Self> {
         match lock::look(&files.pid) {
             Found::Running(_) => {}
-            Found::Unknown => {
-                let message = format!(
-                    "cannot tell whether the {} runs: {} cannot be read: ask as its user, or as root",
-                    files.id,
-                    files.pid.display()
-                );
-                return Err(Failure::new(Exit::Unknown, message));
-            }
+            Found::Unknown => return Err(hidden(files)),
             Found::Nothing | Found::Dead(_) => return Err(not_running(&files.id)),
         }
         if !files.trusted() {
@@ -198,6 +191,14 @@ impl HangUp {
 /// What is said of an instance that does not run.
 pub(super) fn not_running(id: &Id) -> Failure {
     Failure::new(Exit::NotRunning, format!("the {id} does not run: 'sudp list' shows what does"))
+}
+
+/// What is said of an instance that may run or not.
+pub(super) fn hidden(files: &Files) -> Failure {
+    let path = files.pid.display();
+    let message =
+        format!("cannot tell whether the {} runs: {path} cannot be read: ask as its user, or as root", files.id);
+    Failure::new(Exit::Unknown, message)
 }
 
 fn silent(id: &Id, error: &io::Error) -> Failure {

@@ -4,11 +4,19 @@
 //! others look into it, [`call`] is how they do, and [`manage`] has the commands.
 
 pub mod call;
+pub mod control;
+#[cfg(test)]
+mod fixtures;
 pub mod lock;
+pub mod manage;
+pub mod notify;
 pub mod paths;
 pub mod protocol;
+pub mod saved;
 #[cfg(test)]
 mod scratch;
+pub mod serve;
+pub mod spawn;
 
 use std::fmt;
 use std::str::FromStr;

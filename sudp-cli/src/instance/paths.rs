@@ -124,13 +124,17 @@ impl Files {
         }
     }
 
-    /// Makes the folders that are not there, and checks those that are, before anything of an instance begins.
+    /// Makes the folders that are not there, and checks those that are, before an instance begins in the background.
     pub fn prepare(&self) -> Outcome {
+        self.prepare_run()?;
+        make(folder(&self.state))?;
+        make(folder(&self.log))
+    }
+
+    /// As [`Self::prepare`], for one in the foreground, which has a pid file and a control socket only.
+    pub fn prepare_run(&self) -> Outcome {
         check_socket(&self.socket)?;
-        for file in [&self.pid, &self.state, &self.log] {
-            make(folder(file))?;
-        }
-        Ok(())
+        make(folder(&self.pid))
     }
 
     /// Whether what is found in the run folder can be believed: nobody but its owner and root could have put it there.
