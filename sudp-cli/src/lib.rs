@@ -22,9 +22,12 @@ use std::process::ExitCode;
 
 use args::{Cli, Command};
 use exit::Outcome;
+use status::Role;
 
 /// Runs the command line of the process; `role` is put in front of it.
 pub fn main(role: Option<&str>) -> ExitCode {
+    // What was begun by `start` is given all of the arguments.
+    let role = role.filter(|_| !instance::spawn::is_child());
     let cli = Cli::read(std::env::args_os(), role.map(OsString::from));
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,5 +53,14 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Config(command) => command.run(&common),
         Command::Completions(completions) => completions.run(),
         Command::Man(pages) => pages.run(),
+        Command::Stop(args) => args.run(&BOTH, &common),
+        Command::Restart(args) => args.run_restart(&BOTH, &common),
+        Command::Reload(args) => args.run_reload(&BOTH, &common),
+        Command::Status(args) => args.run(&BOTH, &common),
+        Command::List(args) => args.run(&BOTH, &common),
+        Command::Logs(args) => args.run(&BOTH),
     }
 }
+
+/// What commands look among that name no role.
+const BOTH: [Role; 2] = [Role::Server, Role::Client];

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::Which;
+use super::manage::Which;
 use crate::capture::{self, Plan};
 use crate::exit::Outcome;
 use crate::instance::protocol::{self, Wanted};

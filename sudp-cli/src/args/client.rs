@@ -9,12 +9,14 @@ use clap::{Arg, Args, Command};
 use sudp_tokio::ProxyUrl;
 use sudp_tokio::tls::Pin;
 
+use super::Common;
+use super::manage::Manage;
 use super::spec::{self, SpecError, TunnelSpec};
-use super::{Common, Manage};
 use crate::config::load::Flags;
 use crate::exit::Outcome;
-use crate::instance::Name;
+use crate::instance::{Id, Name, serve};
 use crate::run::{self, Start};
+use crate::status::Role;
 
 /// `sudp client`: in the foreground, or what manages those in the background.
 #[derive(Debug, Args)]
@@ -130,8 +132,8 @@ impl ClientArgs {
     /// Does what is asked for.
     pub fn run(self, common: &Common) -> Outcome {
         let Self { run, stdio, manage, .. } = self;
-        if manage.is_some() {
-            unimplemented!()
+        if let Some(manage) = manage {
+            return manage.run(common);
         }
         for secret in run.secrets() {
             eprintln!("sudp: warning: {secret}");
@@ -139,12 +141,13 @@ impl ClientArgs {
         let mut common = common.clone();
         // What it says on the way would stand among the answers.
         common.quiet |= stdio.is_some() && common.verbose == 0;
+        let id = run.instance.clone().map(|name| Id { role: Role::Client, name });
         let sources = common.sources(run.instance.clone(), run.flags());
         let start = Start { sources, color: common.color, ready: Box::new(|_| Ok(())) };
-        match stdio {
+        serve::foreground(id.as_ref(), start, |start| match stdio {
             Some(to) => run::stdio::run(start, &to),
             None => run::client::run(start),
-        }
+        })
     }
 }
 

@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod echo;
+pub mod manage;
 pub mod server;
 pub mod spec;
 pub mod top;
@@ -52,6 +53,9 @@ pub struct Common {
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
+    /// Everything that was typed behind the name of the program `sudp`.
+    #[arg(skip)]
+    pub typed: Vec<OsString>,
 }
 
 impl Common {
@@ -78,15 +82,6 @@ impl Common {
 impl Color {
     /// Whether the standard error is written in colour.
     pub fn on_stderr(self) -> bool {
-        self.on(std::io::stderr().is_terminal())
-    }
-
-    /// Whether the standard output is written in colour.
-    pub fn on_stdout(self) -> bool {
-        self.on(std::io::stdout().is_terminal())
-    }
-
-    fn on(self, terminal: bool) -> bool {
         self.on(&std::io::stderr())
     }
 
@@ -98,7 +93,6 @@ impl Color {
             Self::Never => false,
             Self::Auto if set("NO_COLOR") => false,
             Self::Auto if std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
-            Self::Auto => std::env::var_os("TERM").is_none_or(|term| term != "dumb") && terminal,
             Self::Auto => std::env::var_os("TERM").is_none_or(|term| term != "dumb") && stream.is_terminal(),
         }
     }
@@ -166,6 +160,18 @@ pub enum Command {
     /// Print the manual, or write all of its pages
     #[command(after_help = MAN)]
     Man(man::Pages),
+    /// Stop an instance, after what is under way is finished
+    Stop(manage::Stop),
+    /// Stop an instance and start it as it was started
+    Restart(manage::Stop),
+    /// Read the configuration of an instance anew, without touching its sessions
+    Reload(manage::Which),
+    /// Show how an instance is
+    Status(manage::Show),
+    /// Show every instance
+    List(manage::List),
+    /// Show the log of an instance
+    Logs(manage::Logs),
 }
 
 const COMPLETIONS: &str = "\
@@ -179,86 +185,14 @@ Examples:
   sudp man | man -l -
   sudp man ./man                           every page, sudp.yaml(5) among them";
 
-/// The commands that manage instances of one role.
-#[derive(Debug, Subcommand)]
-pub enum Manage<S: Args> {
-    /// Start an instance in the background; returns once it serves
-    Start(S),
-    /// Stop an instance, after what is under way is finished
-    Stop(Stop),
-    /// Stop an instance and start it as it was started
-    Restart(Stop),
-    /// Read the configuration of an instance anew, without touching its sessions
-    Reload(Which),
-    /// Show how an instance is
-    Status(Show),
-    /// Show every instance
-    List(List),
-    /// Show the log of an instance
-    Logs(Logs),
-    /// Show an instance live, on a terminal
-    Top(top::TopArgs),
-    /// Capture the datagrams of an instance, as lines of JSON or for Wireshark
-    Capture(capture::CaptureArgs),
-}
-
-/// Which instance is meant.
-#[derive(Clone, Debug, Args)]
-pub struct Which {
-    /// The instance
-    #[arg(long, value_name = "NAME", default_value_t)]
-    pub instance: Name,
-}
-
-/// How an instance is stopped.
-#[derive(Clone, Debug, Args)]
-pub struct Stop {
-    /// The instance
-    #[command(flatten)]
-    pub which: Which,
-    /// How long it may take to finish, before it is killed
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub timeout: Option<std::time::Duration>,
-}
-
-/// What is shown, and how.
-#[derive(Clone, Debug, Args)]
-pub struct Show {
-    /// The instance
-    #[command(flatten)]
-    pub which: Which,
-    /// How it is printed
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub output: Output,
-}
-
-/// How the list is shown.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct List {
-    /// How it is printed
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub output: Output,
-}
-
-/// What of a log is shown.
-#[derive(Clone, Debug, Args)]
-pub struct Logs {
-    /// The instance
-    #[command(flatten)]
-    pub which: Which,
-    /// Go on with what is written from now on
-    #[arg(short, long)]
-    pub follow: bool,
-    /// How many lines to begin with
-    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
-    pub lines: usize,
-}
-
 impl Cli {
     /// Reads the arguments of the process. Help, and what is typed wrongly, end it here.
     pub fn read(arguments: impl IntoIterator<Item = OsString>, role: Option<OsString>) -> Self {
         let mut arguments = arguments.into_iter();
         let program = arguments.next().unwrap_or_else(|| "sudp".into());
-        Self::parse_from([program].into_iter().chain(role).chain(arguments))
+        let typed: Vec<_> = role.into_iter().chain(arguments).collect();
+        let mut cli = Self::parse_from([program].iter().chain(&typed));
+        cli.common.typed = typed;
+        cli
     }
 }

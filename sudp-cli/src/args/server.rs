@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use clap::Args;
 use sudp_tokio::proto::access::Rule;
 
-use super::{Common, Manage};
+use super::Common;
+use super::manage::Manage;
 use crate::config::load::Flags;
 use crate::exit::Outcome;
-use crate::instance::Name;
+use crate::instance::{Id, Name, serve};
 use crate::run::{self, Start};
+use crate::status::Role;
 
 /// `sudp server`: in the foreground, or what manages those in the background.
 #[derive(Debug, Args)]
@@ -87,10 +89,12 @@ impl ServerArgs {
         let Self { run, manage } = self;
         match manage {
             None => {
+                let id = run.instance.clone().map(|name| Id { role: Role::Server, name });
                 let sources = common.sources(run.instance.clone(), run.flags());
-                run::server::run(Start { sources, color: common.color, ready: Box::new(|_| Ok(())) })
+                let start = Start { sources, color: common.color, ready: Box::new(|_| Ok(())) };
+                serve::foreground(id.as_ref(), start, run::server::run)
             }
-            Some(_) => unimplemented!(),
+            Some(manage) => manage.run(common),
         }
     }
 }

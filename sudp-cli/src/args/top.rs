@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Common, Which};
+use super::Common;
+use super::manage::Which;
 use crate::exit::Outcome;
 use crate::status::Role;
 use crate::top;

@@ -1,5 +1,6 @@
 //! The commands that manage instances: which one is meant, and what is done to it.
 
+use std::io::IsTerminal;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,33 @@ pub fn status(files: &Files) -> Outcome<Status> {
         Exit::NotRunning => failure,
         _ => Failure { exit: Exit::Unknown, ..failure },
     })
+}
+
+/// How an instance is, and how much passes.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// How it is.
+    pub status: Status,
+    /// What passes in a second: datagrams out, their bytes, datagrams in, their bytes.
+    pub rate: Option<[f64; 4]>,
+}
+
+/// Asks an instance how it is; for a person who looks, who has the time for it, also how much passes right now.
+pub fn sample(files: &Files) -> Outcome<Sample> {
+    let before = status(files)?;
+    if !std::io::stdout().is_terminal() {
+        return Ok(Sample { status: before, rate: None });
+    }
+    thread::sleep(LOOK);
+    let status = status(files)?;
+    let time = (status.uptime - before.uptime).max(f64::EPSILON);
+    let counts = |status: &Status| {
+        let traffic = &status.traffic;
+        [traffic.out, traffic.out_bytes, traffic.in_, traffic.in_bytes]
+    };
+    let (was, is) = (counts(&before), counts(&status));
+    let rate = std::array::from_fn(|which| is[which].saturating_sub(was[which]) as f64 / time);
+    Ok(Sample { status, rate: Some(rate) })
 }
 
 /// Has an instance read its configuration anew.
@@ -197,6 +225,9 @@ fn signal(files: &Files, signal: Signal) {
 
 /// How long one may take that is told to end at once.
 const HURRY: Duration = Duration::from_secs(3);
+
+/// How long it is looked at how much passes.
+const LOOK: Duration = Duration::from_millis(250);
 
 const PAUSE: Duration = Duration::from_millis(10);
 

@@ -7,7 +7,9 @@ pub mod call;
 pub mod control;
 #[cfg(test)]
 mod fixtures;
+pub mod list;
 pub mod lock;
+pub mod logs;
 pub mod manage;
 pub mod notify;
 pub mod paths;
@@ -16,6 +18,7 @@ pub mod saved;
 #[cfg(test)]
 mod scratch;
 pub mod serve;
+pub mod show;
 pub mod spawn;
 
 use std::fmt;

@@ -89,9 +89,9 @@ mod tests {
         let path = scratch.path().join("notify");
         let mut sockets = vec![(UnixDatagram::bind(&path).expect("a socket"), path.into_os_string())];
         if cfg!(target_os = "linux") {
-            let name = OsStr::new("@sudp-test").to_string_lossy() + std::process::id().to_string().as_str();
-            let socket = UnixDatagram::bind_addr(&address(OsStr::new(name.as_ref())).expect("a name"));
-            sockets.push((socket.expect("a socket"), name.into_owned().into()));
+            let name = format!("@sudp-test-{}", std::process::id());
+            let socket = UnixDatagram::bind_addr(&address(OsStr::new(&name)).expect("a name"));
+            sockets.push((socket.expect("a socket"), name.into()));
         }
         for (socket, name) in sockets {
             send(&name, "READY=1").expect("it listens");

@@ -116,6 +116,11 @@ pub fn start(plan: &Plan) -> Outcome<Serving> {
     Err(failure)
 }
 
+/// Whether this process was begun by [`start`].
+pub fn is_child() -> bool {
+    env::var_os(MARK).is_some()
+}
+
 impl Background {
     /// What this process was begun as, if it was begun to go into the background. To be called first of all: it takes
     /// leave of terminal and folder, before there is a thread.

@@ -50,7 +50,7 @@ pub fn run(name: &Name, role: Option<Role>, color: Color) -> Outcome {
     let (tell, told) = sync_channel(WAITING);
     terminal::listen(tell.clone())?;
     source.watch(tell.clone())?;
-    let look = Look::of_environment(color.on_stdout());
+    let look = Look::of_environment(color.on(&std::io::stdout()));
     match terminal::show(&source, Model::new(false), look, &tell, &told, None)? {
         Left::Quit | Left::Ended => Ok(()),
         // As a process ends that does not listen for it.
