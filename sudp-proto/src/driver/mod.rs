@@ -121,6 +121,9 @@ impl<E: Endpoint> Driver<E> {
     /// A turn is also due after any call to the endpoint that may have changed something.
     pub fn turn(&mut self, now: Instant, io: &mut impl Io) -> Turn {
         let mut budget = Budget { doors: DOORS, datagrams: DATAGRAMS, bytes: BYTES };
+        if let Some(session) = self.endpoint.session() {
+            session.set_tap_time(now);
+        }
         self.end_pauses(now);
         self.do_chores(now, io);
         if self.overdue(now).is_some_and(|late| late > PAUSE) {

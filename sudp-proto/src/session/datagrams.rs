@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::flow::{Direction, Flow, Inbound, PlaceState};
 use super::queue::{FlowSpec, Lane, Slot};
+use super::tap::{Fate, Heading, Spot, Whose};
 use super::{Role, Session};
 use crate::access::{Limiter, Rates};
 use crate::event::Event;
@@ -58,15 +59,17 @@ impl Session {
             None if self.flows.refused(now, &key) => {
                 self.counters.accepted += 1;
                 self.counters.dropped_out.add(DropReason::Denied, 1);
+                self.set_tap_time(now);
+                self.witness_loss(Whose::Source(tunnel, source), Heading::Out, DropReason::Denied, payload);
                 return Err(SendError::Refused);
             }
             None => {
                 let begun = self.begin_flow(now, tunnel, Some(source), None);
-                self.count_refusal(begun)?
+                self.count_refusal(now, begun, Whose::Source(tunnel, source), payload)?
             }
         };
         let sent = self.send_on(now, slot, None, payload);
-        self.count_refusal(sent)
+        self.count_refusal(now, sent, Whose::Source(tunnel, source), payload)
     }
 
     /// Begins a flow by hand. Datagrams may follow at once; the OPEN travels with them.
@@ -103,7 +106,7 @@ impl Session {
         payload: &[u8],
     ) -> Result<FlowId, SendError> {
         let sent = self.send(now, flow, address, payload);
-        self.count_refusal(sent)
+        self.count_refusal(now, sent, Whose::Flow(flow, address.into()), payload)
     }
 
     /// A datagram came back to a flow's socket.
@@ -118,7 +121,7 @@ impl Session {
         let alone = self.flows.at(slot).is_some_and(|flow| flow.places.len() <= 1);
         let address = (!alone).then(|| Address::from(from));
         let sent = self.send_on(now, slot, address.as_ref(), payload);
-        self.count_refusal(sent)
+        self.count_refusal(now, sent, Whose::Flow(flow, Spot::At(from)), payload)
     }
 
     /// Ends a flow of this side, when what it sent so far is settled.
@@ -132,6 +135,7 @@ impl Session {
     /// remote is not delivered any more. Its source may begin another. Says whether there was such a flow.
     pub fn cut_flow(&mut self, now: Instant, flow: FlowId) -> bool {
         let Some(slot) = self.flows.slot(flow) else { return false };
+        self.set_tap_time(now);
         self.drop_queue(slot, DropReason::Closed);
         self.end_flow(now, slot);
         true
@@ -190,6 +194,7 @@ impl Session {
 
     /// A flow's socket takes datagrams again. What waited longer than its class allows is dropped.
     pub fn unblock(&mut self, now: Instant, flow: FlowId) {
+        self.set_tap_time(now);
         let Some(slot) = self.flows.slot(flow) else { return };
         self.drop_aged(now, slot);
         if let Some(flow) = self.flows.at_mut(slot) {
@@ -199,7 +204,13 @@ impl Session {
     }
 
     /// Counts a datagram that is not taken, and has nobody to be returned to.
-    fn count_refusal<T>(&mut self, outcome: Result<T, SendError>) -> Result<T, SendError> {
+    fn count_refusal<T>(
+        &mut self,
+        now: Instant,
+        outcome: Result<T, SendError>,
+        whose: Whose<'_>,
+        payload: &[u8],
+    ) -> Result<T, SendError> {
         let reason = match &outcome {
             Ok(_) | Err(SendError::Refused) => return outcome,
             Err(SendError::TooLarge { .. }) => DropReason::Oversize,
@@ -208,6 +219,8 @@ impl Session {
         };
         self.counters.accepted += 1;
         self.counters.dropped_out.add(reason, 1);
+        self.set_tap_time(now);
+        self.witness_loss(whose, Heading::Out, reason, payload);
         outcome
     }
 
@@ -313,7 +326,9 @@ impl Session {
 
     /// Drops what a flow has queued.
     pub(crate) fn drop_queue(&mut self, slot: Slot, reason: DropReason) {
+        let kept = self.queues.witness.as_ref().map_or(0, Vec::len);
         let (datagrams, _) = self.queues.clear(slot);
+        self.witness_cleared(kept, reason);
         let count = datagrams as u64;
         self.counters.dropped_out.add(reason, count);
         if let Some(flow) = self.flows.at_mut(slot) {
@@ -324,6 +339,7 @@ impl Session {
     /// Forgets a flow for good.
     pub(crate) fn remove_flow(&mut self, slot: Slot, code: Code) {
         self.drop_queue(slot, DropReason::Closed);
+        self.witness_inbox(slot, DropReason::Closed);
         let Some(mut flow) = self.flows.remove(slot) else { return };
         let left = flow.empty_inbox(DropReason::Closed);
         self.counters.dropped_in.add(DropReason::Closed, left);
@@ -402,6 +418,10 @@ impl Session {
         }
         self.counters.accepted += 1;
         self.counters.bytes_out += payload.len() as u64;
+        if self.tap.is_some() {
+            self.set_tap_time(now);
+            self.witness(slot, Heading::Out, Fate::Taken, address.into(), payload);
+        }
         self.enqueue(now, slot, address, None, payload);
         Ok(id)
     }
@@ -418,10 +438,12 @@ impl Session {
     fn take_held(&mut self, flow: FlowId, count: usize, dropped: Option<DropReason>) {
         let Some(slot) = self.flows.slot(flow) else { return };
         for _ in 0..count {
-            let Some(inbound) = self.flows.at_mut(slot).and_then(|flow| flow.inbox.pop()) else { break };
+            let Some((_, inbound)) = self.flows.at_mut(slot).and_then(|flow| flow.inbox.pop()) else { break };
+            let spot = Spot::from(inbound.address);
             match dropped {
-                Some(reason) => self.refuse_datagram(slot, reason),
+                Some(reason) => self.refuse_datagram(slot, reason, spot, &inbound.payload),
                 None => {
+                    self.witness(slot, Heading::In, Fate::Delivered, spot, &inbound.payload);
                     if let Some(flow) = self.flows.at_mut(slot) {
                         flow.books.delivered += 1;
                         flow.books.bytes_in += inbound.payload.len() as u64;
@@ -435,7 +457,8 @@ impl Session {
     }
 
     /// Counts a datagram from the remote that is not delivered.
-    pub(crate) fn refuse_datagram(&mut self, slot: Slot, reason: DropReason) {
+    pub(crate) fn refuse_datagram(&mut self, slot: Slot, reason: DropReason, spot: Spot<'_>, payload: &[u8]) {
+        self.witness(slot, Heading::In, Fate::Dropped(reason), spot, payload);
         if let Some(flow) = self.flows.at_mut(slot) {
             flow.books.refused.add(reason, 1);
         }
@@ -449,10 +472,8 @@ impl Session {
         let old = |inbound: &Inbound| now.saturating_duration_since(inbound.at) > age;
         let count = flow.inbox.held.iter().take_while(|inbound| old(inbound)).count();
         for _ in 0..count {
-            if let Some(flow) = self.flows.at_mut(slot) {
-                flow.inbox.pop();
-            }
-            self.refuse_datagram(slot, DropReason::Age);
+            let Some((_, inbound)) = self.flows.at_mut(slot).and_then(|flow| flow.inbox.pop()) else { break };
+            self.refuse_datagram(slot, DropReason::Age, Spot::from(inbound.address), &inbound.payload);
         }
     }
 }

@@ -235,6 +235,9 @@ impl Session {
     /// Settles a batch for good: processed by the remote, or dropped for a reason.
     pub(crate) fn resolve(&mut self, now: Instant, number: Number, dropped: Option<DropReason>) {
         let Some(batch) = self.unresolved.resolve(number) else { return };
+        if let Some(reason) = dropped {
+            self.witness_batch(&batch.body, reason);
+        }
         for share in &batch.shares {
             let count = u64::from(share.datagrams);
             match dropped {
@@ -286,10 +289,11 @@ impl Session {
     }
 
     /// Ends the session for good; flows, links and tunnels with it.
-    pub(crate) fn finish(&mut self, _now: Instant, code: Code, by_remote: bool) {
+    pub(crate) fn finish(&mut self, now: Instant, code: Code, by_remote: bool) {
         if self.closed() {
             return;
         }
+        self.set_tap_time(now);
         self.phase = Phase::Closed(code);
         for link in &mut self.links.live {
             link.frames.clear();

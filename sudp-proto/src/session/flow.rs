@@ -242,10 +242,11 @@ impl Inbox {
         }
     }
 
-    /// Takes the oldest datagram out.
-    pub(crate) fn pop(&mut self) -> Option<Inbound> {
-        let inbound = self.held.pop_front().or_else(|| self.finding.pop_front().map(|(_, inbound)| inbound))?;
+    /// Takes the oldest datagram out, with the name of its destination if that is still looked for.
+    pub(crate) fn pop(&mut self) -> Option<(Option<Address>, Inbound)> {
+        let held = self.held.pop_front().map(|inbound| (None, inbound));
+        let (name, inbound) = held.or_else(|| self.finding.pop_front().map(|(name, inbound)| (Some(name), inbound)))?;
         self.bytes -= inbound.payload.len();
-        Some(inbound)
+        Some((name, inbound))
     }
 }

@@ -116,6 +116,7 @@ impl Session {
         self.controls.clear();
         self.events.clear();
         self.needs.clear();
+        self.tap = None;
         self.memory.give(self.memory.used());
     }
 
@@ -128,7 +129,7 @@ impl Session {
             // Written by parts that need both.
             flows: _, queues: _,
             // From the setup, or begun anew.
-            awake: _, limits: _, access: _, memory: _, link_memory: _, limiter: _, activity: _, unknown: _, scratch: _, records: _,
+            awake: _, limits: _, access: _, memory: _, link_memory: _, limiter: _, activity: _, unknown: _, scratch: _, records: _, tap: _,
             // Drained before.
             events: _, needs: _, gone: _, lost: _,
         } = self;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::tap::{Heading, Spot, Whose};
 use super::{Phase, Role, Session};
 use crate::error::Violation;
 use crate::event::{Event, LinkLoss};
@@ -20,6 +21,7 @@ pub(crate) enum Taken {
 impl Session {
     /// A message arrived on a link. What breaks the protocol ends that link.
     pub fn handle_message(&mut self, now: Instant, ordinal: Ordinal, mut message: Bytes) {
+        self.set_tap_time(now);
         let Some(link) = self.links.get_mut(ordinal).filter(|_| !matches!(self.phase, Phase::Closed(_))) else {
             return;
         };
@@ -192,6 +194,8 @@ impl Session {
         self.counters.processed += 1;
         let Some(slot) = self.flows.slot(record.flow) else {
             self.counters.dropped_in.add(DropReason::Closed, 1);
+            let whose = Whose::Flow(record.flow, Spot::Own);
+            self.witness_loss(whose, Heading::In, DropReason::Closed, &record.payload);
             return self.answer_unknown(now, record.flow);
         };
         let Some(flow) = self.flows.at_mut(slot) else { return };
@@ -201,7 +205,7 @@ impl Session {
             self.flows.keep(slot);
         }
         if late {
-            self.refuse_datagram(slot, DropReason::Late);
+            self.refuse_datagram(slot, DropReason::Late, record.address.as_ref().into(), &record.payload);
             return;
         }
         self.deliver(now, slot, record);

@@ -10,6 +10,7 @@ use super::links::Links;
 use super::queue::Lane;
 use super::recv::{Lateness, Seen};
 use super::send::Batch;
+use super::tap::{Fate, Heading};
 use super::tunnels::InDoubt;
 use super::{Gone, Need, Phase, Role, Session};
 use crate::event::{Event, LinkLoss};
@@ -38,6 +39,7 @@ impl Session {
         if self.closed() || self.role == Role::Server {
             return;
         }
+        self.set_tap_time(now);
         let away = self.drain.away_for();
         let batches = self.unresolved.restart();
         let doubtful: Vec<bool> = batches.iter().map(|batch| !self.links.certain(&batch.carriers)).collect();
@@ -94,6 +96,8 @@ impl Session {
             if doubtful && (!resend || !flow.ours) {
                 flow.books.in_doubt += 1;
                 in_doubt += 1;
+                let (spot, fate) = (record.address.as_ref().into(), Fate::Dropped(DropReason::InDoubt));
+                self.witness(slot, Heading::Out, fate, spot, &record.payload);
             } else {
                 self.enqueue(now, slot, record.address.as_ref(), record.extension, &record.payload);
             }
@@ -135,6 +139,7 @@ impl Session {
     pub(crate) fn abandon(&mut self) {
         for batch in self.unresolved.restart() {
             let certain = self.links.certain(&batch.carriers);
+            self.witness_batch(&batch.body, if certain { DropReason::Closed } else { DropReason::InDoubt });
             for share in &batch.shares {
                 let count = u64::from(share.datagrams);
                 let books = self.flows.get_mut(share.flow).map(|flow| &mut flow.books);

@@ -27,6 +27,7 @@ mod recv;
 mod report;
 mod sched;
 mod send;
+mod tap;
 mod timeouts;
 mod tunnels;
 mod window;
@@ -50,6 +51,7 @@ pub use freeze::ThawError;
 pub use hello::{AttachError, Identity};
 pub use output::Message;
 pub use report::{FlowReport, FlowState, LinkReport, Report};
+pub use tap::{Fate, Heading, TapOptions, TapRecord};
 pub use tunnels::{InDoubt, Tunnel, TunnelError, Way};
 
 use activity::Activity;
@@ -60,6 +62,7 @@ use links::Links;
 use queue::Queues;
 use recv::{Lateness, Seen};
 use send::Unresolved;
+use tap::Tap;
 use tunnels::Tunnels;
 
 /// Which half of a session this is.
@@ -120,6 +123,7 @@ pub struct Session {
     counters: Counters,
     scratch: output::Scratch,
     records: Vec<input::Taken>,
+    tap: Option<Box<Tap>>,
 }
 
 /// The life of a session.
@@ -286,6 +290,7 @@ impl Session {
             counters: Counters::default(),
             scratch: output::Scratch::default(),
             records: Vec::new(),
+            tap: None,
             limits,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::flow::{Direction, Flow, Inbound, Place, PlaceState};
 use super::queue::Slot;
+use super::tap::Spot;
 use super::{Access, Need, Role, Session};
 use crate::access::{Admit, Destination, Limiter};
 use crate::event::Event;
@@ -90,7 +91,7 @@ impl Session {
         let bytes = record.payload.len();
         let Some(flow) = self.flows.at_mut(slot) else { return };
         if flow.stopped || flow.ended {
-            return self.refuse_datagram(slot, DropReason::Closed);
+            return self.refuse_datagram(slot, DropReason::Closed, record.address.as_ref().into(), &record.payload);
         }
         if flow.ours {
             // An answer: only an address can be named, since names are for those who resolve them.
@@ -103,7 +104,7 @@ impl Session {
         }
         // What a flow may not send must not use up what the others may.
         if flow.limiter.admit(now, bytes) != Admit::Yes || self.limiter.admit(now, bytes) != Admit::Yes {
-            return self.refuse_datagram(slot, DropReason::Rate);
+            return self.refuse_datagram(slot, DropReason::Rate, record.address.as_ref().into(), &record.payload);
         }
         let index = match record.address {
             Some(address) => self.place(now, slot, address),
@@ -111,7 +112,9 @@ impl Session {
         };
         let Some(flow) = self.flows.at_mut(slot) else { return };
         let used = flow.books.processed;
-        let Some(place) = flow.places.get_mut(index) else { return self.refuse_datagram(slot, DropReason::Denied) };
+        let Some(place) = flow.places.get_mut(index) else {
+            return self.refuse_datagram(slot, DropReason::Denied, Spot::Own, &record.payload);
+        };
         place.used = used;
         match place.state {
             PlaceState::At(at) => flow.inbox.push(Inbound { at: now, address: Some(at), payload: record.payload }),
@@ -119,7 +122,9 @@ impl Session {
                 let address = place.address.clone();
                 flow.inbox.push_finding(address, Inbound { at: now, address: None, payload: record.payload });
             }
-            PlaceState::Denied(reason) => return self.refuse_datagram(slot, reason),
+            PlaceState::Denied(reason) => {
+                return self.refuse_datagram(slot, reason, Spot::Place(index), &record.payload);
+            }
         }
         self.hold(slot);
     }
@@ -131,6 +136,8 @@ impl Session {
             return;
         }
         flow.stopped = true;
+        self.witness_inbox(slot, reason_of(code));
+        let Some(flow) = self.flows.at_mut(slot) else { return };
         let left = flow.empty_inbox(reason_of(code));
         let (id, socket) = (flow.id(), std::mem::take(&mut flow.socket));
         self.counters.dropped_in.add(reason_of(code), left);
@@ -314,8 +321,8 @@ impl Session {
         let (lost, kept): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(other, _)| other == address);
         flow.inbox.bytes -= lost.iter().map(|(_, inbound)| inbound.payload.len()).sum::<usize>();
         flow.inbox.finding = kept.into();
-        for _ in lost {
-            self.refuse_datagram(slot, reason);
+        for (address, inbound) in lost {
+            self.refuse_datagram(slot, reason, Spot::Named(&address), &inbound.payload);
         }
     }
 
@@ -326,8 +333,9 @@ impl Session {
             && (flow.inbox.blocked || !flow.inbox.finding.is_empty())
             && (flow.inbox.len() > most || (flow.inbox.bytes > bytes && flow.inbox.len() > 1))
         {
-            flow.inbox.pop();
-            self.refuse_datagram(slot, DropReason::Full);
+            let Some((name, inbound)) = flow.inbox.pop() else { break };
+            let spot = name.as_ref().map_or(Spot::from(inbound.address), Spot::Named);
+            self.refuse_datagram(slot, DropReason::Full, spot, &inbound.payload);
         }
         self.flows.list(slot);
     }

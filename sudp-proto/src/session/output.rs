@@ -302,6 +302,7 @@ impl Session {
 
     /// Counts a datagram that the queues dropped.
     pub(crate) fn count_dropped(&mut self, dropped: Dropped) {
+        self.witness_dropped(dropped);
         if let Some(flow) = self.flows.at_mut(dropped.slot) {
             flow.books.dropped.add(dropped.reason, 1);
         }

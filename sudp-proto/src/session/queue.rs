@@ -141,6 +141,8 @@ pub(crate) struct Queues {
     batches: u64,
     rest: Rest,
     delay: QueueDelay,
+    /// The records of what is dropped, in that order, if someone wants to see them.
+    pub(crate) witness: Option<Vec<u8>>,
 }
 
 /// When to give memory back: at the second look in a row that finds nothing pushed in between.
@@ -188,6 +190,7 @@ impl Queues {
             batches: 0,
             rest: Rest::default(),
             delay: QueueDelay::default(),
+            witness: None,
         }
     }
 
@@ -251,7 +254,8 @@ impl Queues {
             let before = flow.backlog;
             let class = class_index(flow.spec.class);
             let (arena, patience) = (&mut self.arenas[class], self.patience[class]);
-            let mut turn = Turn { tick, flow, arena, patience, batch: self.batches, delay: &mut self.delay };
+            let (delay, witness) = (&mut self.delay, &mut self.witness);
+            let mut turn = Turn { tick, flow, arena, patience, batch: self.batches, delay, witness };
             let outcome = turn.serve(&mut kind, end, draft, &mut prefix, dropped);
             self.settle(slot, before);
             match outcome {
@@ -276,8 +280,9 @@ impl Queues {
         let Some(flow) = self.flows.get_mut(slot) else { return (0, 0) };
         let before = flow.backlog;
         let mut bytes = 0;
+        let arena = &mut self.arenas[class_index(flow.spec.class)];
         while flow.backlog.datagrams > 0 {
-            bytes += self.arenas[class_index(flow.spec.class)].pop(flow).len();
+            bytes += arena.discard(flow, &mut self.witness).len();
         }
         self.settle(slot, before);
         self.sched.leave(&mut self.flows, slot);
@@ -386,7 +391,7 @@ impl Queues {
     fn discard(&mut self, slot: Slot, reason: DropReason, dropped: &mut impl FnMut(Dropped)) {
         let flow = &mut self.flows[slot];
         let before = flow.backlog;
-        let bytes = self.arenas[class_index(flow.spec.class)].pop(flow).len();
+        let bytes = self.arenas[class_index(flow.spec.class)].discard(flow, &mut self.witness).len();
         self.settle(slot, before);
         dropped(Dropped { slot, reason, bytes });
     }

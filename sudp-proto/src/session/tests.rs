@@ -10,5 +10,6 @@ mod pair;
 mod poison;
 mod sources;
 mod stories;
+mod tap;
 mod tunnels;
 mod watch;

@@ -37,6 +37,7 @@ impl Session {
 
     /// Does what is due. Nothing else needs to be called for it, but everything is drained afterwards.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.set_tap_time(now);
         let Some(deadline) = self.poll_timeout().filter(|deadline| deadline.at <= now) else { return };
         // A deadline that some call made in the past says nothing of a pause.
         let awake = std::mem::replace(&mut self.awake, now);

@@ -111,6 +111,14 @@ impl Arena {
         self.oldest().filter(|head| now - head.at.now >= age).map(|head| head.owner)
     }
 
+    /// Takes the oldest datagram out of the backlog of a flow that has one, for good.
+    pub(super) fn discard(&mut self, flow: &mut Flow, witness: &mut Option<Vec<u8>>) -> Head {
+        if let Some(witness) = witness {
+            witness.extend_from_slice(self.record(&self.first(flow)));
+        }
+        self.pop(flow)
+    }
+
     /// Takes the oldest datagram out of the backlog of a flow that has one.
     pub(super) fn pop(&mut self, flow: &mut Flow) -> Head {
         let index = flow.backlog.first;

@@ -15,6 +15,7 @@ pub(super) struct Turn<'a> {
     pub(super) patience: Ticks,
     pub(super) batch: u64,
     pub(super) delay: &'a mut QueueDelay,
+    pub(super) witness: &'a mut Option<Vec<u8>>,
 }
 
 /// Why a flow's turn came to rest.
@@ -79,7 +80,7 @@ impl Turn<'_> {
             } else {
                 return Some(head);
             };
-            self.arena.pop(self.flow);
+            self.arena.discard(self.flow, self.witness);
             dropped(Dropped { slot: self.flow.slot, reason, bytes: head.len() });
         }
         None
