@@ -24,6 +24,7 @@ mod resolve;
 mod runtime;
 mod server;
 mod sockets;
+mod tap;
 mod task;
 mod tcp;
 #[cfg(feature = "tls")]
@@ -43,6 +44,7 @@ pub use proxy::{ProxyError, ProxyRules, ProxyUrl, ProxyUrlError};
 pub use runtime::{Accept, Ready, Runtime, Timer};
 pub use server::{Server, ServerOptions};
 pub use sudp_proto as proto;
+pub use tap::{Captured, Records};
 pub use tcp::{Congestion, TcpOptions};
 pub use udp::{UdpOptions, UdpPort};
 pub use watch::{ServerStats, SessionStats, TunnelState};

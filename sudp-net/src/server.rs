@@ -232,6 +232,7 @@ impl<R: Runtime> Server<R> {
         self.accepting.clear();
         self.shared.registry().set_stance(Stance::Leaving);
         self.shared.ended.store(true, Ordering::SeqCst);
+        lock(&self.shared.sessions).taps.clear();
         self.shared.all().iter().for_each(send_away);
     }
 }
@@ -301,10 +302,16 @@ impl<R: Runtime> Shared<R> {
         let (limits, pool, seed) = (self.limits.clone(), self.memory.clone(), lock(&self.rng).fork());
         let setup = ServerSetup { limits, access, pool, seed };
         let endpoint = Endpoint::new(crate::now(), founded, self.names.clone(), setup);
-        let engine = Engine::new(means, endpoint);
+        let mut engine = Engine::new(means, endpoint);
         let about = Arc::new(About { principal, from, since: crate::now(), last: OnceLock::new() });
         let living = Living { mailbox: Arc::clone(engine.mailbox()), about: Arc::clone(&about) };
-        lock(&self.sessions).live.insert(founded.session, living);
+        let mut sessions = lock(&self.sessions);
+        sessions.live.insert(founded.session, living);
+        for tap in &sessions.taps {
+            let core = &mut engine.core;
+            core.taps.add(core.now, core.driver.endpoint_mut().session_mut(), tap.clone());
+        }
+        drop(sessions);
         // Whoever ended the server meanwhile may not have seen this one.
         if self.ended.load(Ordering::SeqCst) {
             send_away(engine.mailbox());

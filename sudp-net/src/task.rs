@@ -14,6 +14,7 @@ use crate::mailbox::{Call, Mailbox, Outbound};
 use crate::ready::{Bell, Board};
 use crate::runtime::{Runtime, Timer};
 use crate::sockets::{Means, Sockets};
+use crate::tap::Taps;
 
 /// What a task owns, and what calls from outside work on.
 pub(crate) struct Core<R: Runtime, E> {
@@ -27,6 +28,8 @@ pub(crate) struct Core<R: Runtime, E> {
     pub(crate) failure: Option<DialFailure>,
     /// When the session of a client began.
     pub(crate) since: Option<Instant>,
+    /// Who looks at its datagrams.
+    pub(crate) taps: Taps,
 }
 
 /// A core, and all that it takes to run it as a task.
@@ -56,6 +59,7 @@ impl<R: Runtime, E: Endpoint> Engine<R, E> {
                 now: clock::now(),
                 failure: None,
                 since: None,
+                taps: Taps::default(),
             },
             mailbox: Mailbox::new(Arc::clone(&board)),
             timer: Box::pin(means.runtime.timer()),
@@ -91,6 +95,11 @@ impl<R: Runtime, E: Endpoint> Engine<R, E> {
             if let Some(session) = core.driver.endpoint_mut().session() {
                 core.hands.deliver(session, flow);
             }
+        }
+        if !core.taps.is_empty()
+            && let Some(session) = core.driver.endpoint_mut().session()
+        {
+            core.taps.drain(core.now, session);
         }
         turn
     }
@@ -131,6 +140,7 @@ impl<R: Runtime, E: Endpoint> Engine<R, E> {
     pub(crate) fn dismantle(mut self) -> E {
         self.mailbox.close();
         self.core.hands.close();
+        self.core.taps.close();
         self.core.driver.dismantle(&mut self.core.sockets)
     }
 }

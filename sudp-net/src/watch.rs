@@ -16,6 +16,7 @@ use crate::error::Gone;
 use crate::lock;
 use crate::runtime::Runtime;
 use crate::server::{Server, Session};
+use crate::tap::Writer;
 use crate::task::Core;
 
 /// How a tunnel of a client is.
@@ -194,6 +195,8 @@ pub(crate) struct Sessions<R: Runtime> {
     ended: Figures,
     /// How many have ended.
     over: u64,
+    /// Who looks at the datagrams of every session.
+    pub(crate) taps: Vec<Writer>,
 }
 
 impl<R: Runtime> Sessions<R> {
@@ -206,7 +209,7 @@ impl<R: Runtime> Sessions<R> {
 
 impl<R: Runtime> Default for Sessions<R> {
     fn default() -> Self {
-        Self { live: BTreeMap::new(), ended: Figures::default(), over: 0 }
+        Self { live: BTreeMap::new(), ended: Figures::default(), over: 0, taps: Vec::new() }
     }
 }
 

@@ -101,6 +101,8 @@ stories! {
         a_client_replaces_its_links_and_nobody_notices
         a_server_ends_the_links_of_a_session_that_goes_on
         who_is_kicked_is_told_and_what_he_sent_stays_counted
+        taps_at_both_ends_see_every_datagram
+        a_slow_reader_misses_records_and_nobody_a_datagram
     }
     tls {
         a_tunnel_leads_to_a_server_that_a_root_vouches_for

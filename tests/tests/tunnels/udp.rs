@@ -114,6 +114,10 @@ impl Source {
         Self(socket)
     }
 
+    pub(crate) fn at(&self) -> SocketAddr {
+        self.0.local_addr().expect("an address")
+    }
+
     pub(crate) async fn send(&self, payload: &[u8]) {
         self.0.send(payload).await.expect("a datagram leaves");
     }

@@ -3,14 +3,15 @@
 use sudp_net::proto::access::Grant;
 use sudp_net::proto::event::{Event, LinkLoss};
 use sudp_net::proto::server::Identification;
-use sudp_net::proto::session::{FlowState, Tunnel, Way};
+use sudp_net::proto::session::{Fate, FlowState, Heading, TapOptions, Tunnel, Way};
+use sudp_net::proto::stats::DropReason;
 use sudp_net::proto::wire::{Address, Code, FlowId};
-use sudp_net::{Client, Verdict, Visit};
-use tokio::time::sleep;
+use sudp_net::{Captured, Client, Records, Verdict, Visit};
+use tokio::time::{sleep, timeout};
 
 use crate::rig::{address, client_options, connect, connect_by, forward, serve, server_options, told, wait_for_links};
 use crate::side::Side;
-use crate::udp::{Echo, SOON, Source, anywhere, assert_heard_once, until};
+use crate::udp::{Echo, LONG, SOON, Source, anywhere, assert_heard_once, until};
 
 /// Numbered datagrams of a story: a while of them, one a millisecond.
 const NUMBERS: std::ops::Range<u32> = 0..700;
@@ -150,6 +151,81 @@ pub(crate) async fn who_is_kicked_is_told_and_what_he_sent_stays_counted<C: Side
     assert_eq!(after.since, before.since);
     let flows: Vec<(FlowId, FlowState)> = client.flows().await.expect("the client lives");
     assert_eq!(flows[0].1.books.bytes_out, 10, "to the application it was one flow");
+}
+
+pub(crate) async fn taps_at_both_ends_see_every_datagram<C: Side, S: Side>() {
+    let (echo, server) = (Echo::new(), serve::<S>());
+    let all = TapOptions::default();
+    let mut everything = server.tap(None, all).await.expect("the server lives");
+    let client = connect::<C>(address(&server));
+    let listener = forward(&client, echo.at).await;
+    let mut here = client.tap(TapOptions { snap: 3, ..all }).await.expect("the client lives");
+    let source = Source::to(listener).await;
+    source.exchange(b"first").await;
+    let session = client.attached().await.expect("a session");
+    let mut there = server.tap(Some(session), all).await.expect("the session lives");
+    source.exchange(b"second").await;
+
+    let near = source.at();
+    for (size, kept) in [(5, "fir"), (6, "sec")] {
+        for (heading, fate) in [(Heading::Out, Fate::Taken), (Heading::In, Fate::Delivered)] {
+            let record = next(&mut here).await.record;
+            assert_eq!((record.heading, record.fate, record.size), (heading, fate, size));
+            assert_eq!((&record.payload[..], record.missed), (kept.as_bytes(), 0));
+            let (from, to) = if heading == Heading::Out { (near, echo.at) } else { (echo.at, near) };
+            assert_eq!((record.source, record.destination), (Some(from.into()), Some(to.into())));
+        }
+    }
+    for payload in ["first", "second"] {
+        for (heading, fate) in [(Heading::In, Fate::Delivered), (Heading::Out, Fate::Taken)] {
+            let seen = next(&mut everything).await;
+            assert_eq!((seen.session, seen.record.heading, seen.record.fate), (Some(session), heading, fate));
+            assert_eq!(&seen.record.payload[..], payload.as_bytes());
+            if payload == "second" {
+                assert_eq!(next(&mut there).await, seen, "the later tap began later, and sees the same");
+            }
+        }
+    }
+
+    // One reader goes, and the other sees on; what cannot be sent is seen, too.
+    drop(there);
+    let flow = client.flows().await.expect("the client lives")[0].0;
+    // What is not acknowledged when a server goes is in doubt, and seen as that.
+    while server.stats(session).await.expect("the session lives").counters.acknowledged < 2 {
+        sleep(SOON).await;
+    }
+    server.close().await;
+    assert!(timeout(LONG, everything.next()).await.expect("it ends with the server").is_none());
+    while client.stats().await.expect("the client lives").session.is_some() {
+        sleep(SOON).await;
+    }
+    source.send(b"waits").await;
+    assert_eq!(next(&mut here).await.record.fate, Fate::Taken);
+    assert_eq!(client.cut_flow(flow).await, Ok(true));
+    let dropped = next(&mut here).await.record;
+    assert_eq!((dropped.fate, dropped.flow, dropped.size), (Fate::Dropped(DropReason::Closed), Some(flow), 5));
+    client.close().await;
+    assert!(timeout(LONG, here.next()).await.expect("it ends with the client").is_none());
+}
+
+pub(crate) async fn a_slow_reader_misses_records_and_nobody_a_datagram<C: Side, S: Side>() {
+    let (echo, server) = (Echo::new(), serve::<S>());
+    let client = connect::<C>(address(&server));
+    let source = Source::to(forward(&client, echo.at).await).await;
+    let mut few = client.tap(TapOptions { records: 10, ..TapOptions::default() }).await.expect("the client lives");
+    source.count(NUMBERS).await.assert_once(NUMBERS);
+    assert_heard_once(&echo, NUMBERS);
+    let seen = u64::from(NUMBERS.end) * 2;
+    assert_eq!(few.missed(), seen - 10);
+    for _ in 0..10 {
+        assert_eq!(next(&mut few).await.record.missed, 0);
+    }
+    source.exchange(b"what comes next says so").await;
+    assert_eq!(next(&mut few).await.record.missed, seen - 10);
+}
+
+async fn next(records: &mut Records) -> Captured {
+    timeout(LONG, records.next()).await.expect("something is seen").expect("it has not ended")
 }
 
 async fn ordinals<C: Side>(client: &Client<C>) -> Vec<u64> {
