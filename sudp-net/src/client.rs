@@ -335,7 +335,7 @@ impl<R: Runtime> Future for Task<R> {
             let Some(engine) = running else { return Poll::Ready(()) };
             let turn = engine.turn(cx);
             let core = &mut engine.core;
-            while let Some(event) = core.driver.endpoint_mut().session_mut().poll_event() {
+            while let Some(event) = core.driver.poll_event() {
                 if let Event::FlowClosed { flow, code } = event {
                     core.hands.end(flow, code);
                 } else if let Event::LinkUp { .. } = event {
@@ -347,7 +347,7 @@ impl<R: Runtime> Future for Task<R> {
                 }
                 events.tell(&ClientEvent::Session(event));
             }
-            while let Some(failure) = core.driver.endpoint_mut().poll_failure() {
+            while let Some(failure) = core.driver.poll_failure() {
                 events.tell(&ClientEvent::DialFailed(failure.clone()));
                 core.failure = Some(failure);
             }

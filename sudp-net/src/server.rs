@@ -368,8 +368,7 @@ impl<R: Runtime> Future for Task<R> {
         loop {
             let Some(engine) = running else { return Poll::Ready(()) };
             let turn = engine.turn(cx);
-            let session = engine.core.driver.endpoint_mut().session_mut();
-            while let Some(event) = session.poll_event() {
+            while let Some(event) = engine.core.driver.poll_event() {
                 let ended = shared.registry().handle_event(*id, &event);
                 for (other, code) in ended {
                     if let Some(other) = shared.session(other) {

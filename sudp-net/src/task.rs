@@ -83,7 +83,9 @@ impl<R: Runtime, E: Endpoint> Engine<R, E> {
         board.take(cx.waker(), rung, |token, way| core.driver.handle_ready(token, way));
         mailbox.take(calls, outbound);
         // Before the calls: one of them may end what these are to go by.
-        if let Some(session) = core.driver.endpoint_mut().session() {
+        if !outbound.is_empty()
+            && let Some(session) = core.driver.endpoint_mut().session()
+        {
             for Outbound { flow, to, payload } in outbound.drain(..) {
                 // What the session does not take is lost as on any path; it has counted it.
                 let _ = session.post(core.now, flow, to.as_ref(), &payload);

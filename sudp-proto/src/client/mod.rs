@@ -65,7 +65,7 @@ use crate::access::Pool;
 use crate::carrier::{Carrier, Said};
 use crate::config::client::{ClientConfig, ClientConfigError, Scheme, ServerConfig};
 use crate::config::{ConfigError, Limits};
-use crate::driver::{Endpoint, Key, Order, sealed};
+use crate::driver::{Driver, Endpoint, Key, Order, sealed};
 use crate::event::LinkLoss;
 use crate::link::{ClientTls, LinkLimits, Proxy};
 use crate::rng::{Rng, Seed};
@@ -384,6 +384,13 @@ impl Client {
             // The welcome follows by itself, and nothing may be said before it.
             Said::Open => {}
         }
+    }
+}
+
+impl Driver<Client> {
+    /// [`Client::poll_failure`], asked for after every turn until there is none.
+    pub fn poll_failure(&mut self) -> Option<DialFailure> {
+        self.endpoint.poll_failure()
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) use endpoint::sealed;
 pub use endpoint::{Endpoint, Key, Order};
 pub use io::{Datagram, Io, Progress, Socket, Step, Token, Way};
 
+use crate::event::Event;
 use crate::wire::FlowId;
 use doors::{Door, Doors, Stream};
 use flush::Batch;
@@ -34,7 +35,7 @@ use flush::Batch;
 /// Drives one endpoint.
 #[derive(Debug)]
 pub struct Driver<E> {
-    endpoint: E,
+    pub(crate) endpoint: E,
     doors: Doors,
     /// The last turn left orders or needs.
     chores_left: bool,
@@ -51,6 +52,10 @@ pub struct Driver<E> {
     pauses: BTreeSet<(Instant, Token)>,
     /// Storage for the answers to a lookup.
     answers: Vec<SocketAddr>,
+    /// When the last turn was.
+    turned: Option<Instant>,
+    /// Before this no timer was due as the last turn left the endpoint, and nobody has had it since.
+    due: Option<Instant>,
 }
 
 /// What a turn leaves.
@@ -92,6 +97,8 @@ impl<E: Endpoint> Driver<E> {
             batch: Batch::default(),
             pauses: BTreeSet::new(),
             answers: Vec::new(),
+            turned: None,
+            due: None,
         }
     }
 
@@ -126,13 +133,14 @@ impl<E: Endpoint> Driver<E> {
         }
         self.end_pauses(now);
         self.do_chores(now, io);
-        if self.overdue(now).is_some_and(|late| late > PAUSE) {
+        if self.was_away(now) && self.overdue(now).is_some_and(|late| late > PAUSE) {
             // We were not running. What arrived meanwhile is proof of life, and must be seen before
             // any timer concludes from its absence.
             self.read_all(now, io, &mut budget);
         }
         self.serve(now, io, &mut budget);
-        if self.overdue(now).is_some() {
+        // What this turn has made due is found at its end.
+        if self.due.is_none_or(|due| due <= now) && self.overdue(now).is_some() {
             self.endpoint.handle_timeout(now);
         }
         self.do_chores(now, io);
@@ -141,7 +149,9 @@ impl<E: Endpoint> Driver<E> {
         let more = self.do_chores(now, io);
         self.resume_reading();
         let pause = self.pauses.first().map(|(until, _)| *until);
-        let deadline = self.endpoint.poll_timeout().map(|deadline| deadline.at).into_iter().chain(pause).min();
+        self.turned = Some(now);
+        self.due = self.endpoint.poll_timeout().map(|deadline| deadline.at);
+        let deadline = self.due.into_iter().chain(pause).min();
         let again = more || self.behind() || self.doors.has_ready() || deadline.is_some_and(|at| at <= now);
         Turn { deadline, again }
     }
@@ -167,6 +177,13 @@ impl<E: Endpoint> Driver<E> {
         self.named
     }
 
+    /// The next event of the session.
+    ///
+    /// Asked for after every turn until there is none.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.endpoint.session()?.poll_event()
+    }
+
     /// Closes everything that is open, and gives the endpoint back.
     pub fn dismantle(self, io: &mut impl Io) -> E {
         self.doors.tokens().into_iter().for_each(|token| io.close(token));
@@ -180,6 +197,7 @@ impl<E: Endpoint> Driver<E> {
 
     /// The endpoint, to be told and asked things; a turn is due afterwards.
     pub fn endpoint_mut(&mut self) -> &mut E {
+        self.due = None;
         &mut self.endpoint
     }
 
@@ -201,6 +219,12 @@ impl<E: Endpoint> Driver<E> {
                 None => {}
             }
         }
+    }
+
+    /// Whether so much time has passed since the last turn that something must have kept us from running,
+    /// should a timer be as late.
+    fn was_away(&self, now: Instant) -> bool {
+        self.turned.is_none_or(|turned| now.saturating_duration_since(turned) > PAUSE)
     }
 
     /// By how much a timer is late, if it is due.
