@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crate::driver::{Key, Order};
 use crate::event::LinkLoss;
 use crate::link::{Link, LinkEnd, LinkEvent};
-use crate::session::{Deadline, Gone, Phase, Role, Session};
+use crate::session::{Deadline, Earliest, Gone, Phase, Role, Session};
 use crate::wire::{Close, Code, Frame, Ordinal, next_frame};
 
 /// A session and the streams that carry it.
@@ -263,9 +263,11 @@ impl Carrier {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
-        let links = self.streams.values().filter_map(|stream| stream.link.poll_timeout());
-        let links = links.map(|at| Deadline::new(at, "a link's deadline"));
-        links.chain(self.session.poll_timeout()).min()
+        let mut first = Earliest::from(self.session.poll_timeout());
+        for stream in self.streams.values() {
+            first.offer(stream.link.poll_timeout(), "a link's deadline");
+        }
+        first.get()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {

@@ -122,6 +122,12 @@ impl Dialer {
         self.trim();
     }
 
+    /// Whether nothing is wanted and nothing is under way: then there is nothing to poll for, whatever the
+    /// time, until something else is wanted.
+    pub fn is_content(&self) -> bool {
+        matches!(self.want, Want::None | Want::Join { links: 0, .. }) && self.open.is_empty() && self.actions.is_empty()
+    }
+
     /// What to do next. Drained until it has nothing more to say.
     pub fn poll(&mut self, now: Instant) -> Option<Action> {
         self.expire(now);

@@ -69,7 +69,7 @@ use crate::driver::{Driver, Endpoint, Key, Order, sealed};
 use crate::event::LinkLoss;
 use crate::link::{ClientTls, LinkLimits, Proxy};
 use crate::rng::{Rng, Seed};
-use crate::session::{Deadline, Gone, Identity, Role, Session, Setup, Tunnel, TunnelError};
+use crate::session::{Deadline, Earliest, Gone, Identity, Role, Session, Setup, Tunnel, TunnelError};
 use crate::wire::{Address, Code, Ordinal, TunnelId};
 
 pub use failure::{DialError, DialFailure};
@@ -259,6 +259,16 @@ impl Client {
         self.collect_gone(now);
         self.tend(now);
         self.dialer.want(now, self.want());
+        if !self.dialer.is_content() {
+            self.dial(now);
+        }
+        for key in self.carrier.sweep() {
+            self.forget_stream(key);
+        }
+    }
+
+    /// Does what dialling asks for.
+    fn dial(&mut self, now: Instant) {
         while let Some(action) = self.dialer.poll(now) {
             match action {
                 Action::GiveUp(dial) => self.give_up(now, dial),
@@ -267,9 +277,6 @@ impl Client {
                 Action::Start(start) => self.start(now, start),
             }
             self.dialer.want(now, self.want());
-        }
-        for key in self.carrier.sweep() {
-            self.forget_stream(key);
         }
     }
 
@@ -461,12 +468,18 @@ impl Endpoint for Client {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let dialer = self.dialer.poll_timeout().map(|at| Deadline::new(at, self.dialer.cause()));
-        let races = self.attempts.values().filter_map(Attempt::poll_timeout);
-        let races = races.map(|at| Deadline::new(at, "dial the next address"));
-        let upkeep = self.upkeep.poll_timeout(&self.carrier.session).map(|at| Deadline::new(at, "replace a link"));
-        let declined = self.declined.values().map(|at| Deadline::new(*at, "hang up on a welcome that does not come"));
-        races.chain(declined).chain(dialer).chain(upkeep).chain(self.carrier.poll_timeout()).min()
+        let mut first = Earliest::from(self.carrier.poll_timeout());
+        for attempt in self.attempts.values() {
+            first.offer(attempt.poll_timeout(), "dial the next address");
+        }
+        for at in self.declined.values() {
+            first.offer(Some(*at), "hang up on a welcome that does not come");
+        }
+        if !self.dialer.is_content() {
+            first.offer(self.dialer.poll_timeout(), self.dialer.cause());
+        }
+        first.offer(self.upkeep.poll_timeout(&self.carrier.session), "replace a link");
+        first.get()
     }
 
     fn handle_timeout(&mut self, now: Instant) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::session::{LinkState, Session};
+use crate::session::{Live, Session};
 use crate::wire::Ordinal;
 
 /// Keeps a session's links at the number that is wanted, new before old.
@@ -32,12 +32,13 @@ impl Upkeep {
     /// How many more links are wanted now: those that are suspect, about to end or not proven since a
     /// pause do not count, but there is never more than one above what is wanted.
     pub(super) fn lacking(&self, session: &Session) -> usize {
-        let awake = |state: &LinkState| self.resumed.is_none_or(|at| state.progress > at || state.since >= at);
-        let sound = |state: &LinkState| state.suspect.is_none() && !self.aged(state) && awake(state);
-        let sound = states(session).filter(|(_, state)| sound(state)).count();
+        let limit = self.age_limit();
+        let awake = |link: &Live| self.resumed.is_none_or(|at| link.progress > at || link.since >= at);
+        let sound = |link: &&Live| link.suspect.is_none() && !self.aged(link, limit) && awake(link);
+        let sound = session.live().iter().filter(sound).count();
         let wanted = self.wanted.min(session.links_allowed());
         let most = if self.resting() && !self.renewing(session) { wanted } else { wanted + 1 };
-        wanted.saturating_sub(sound).min(most.saturating_sub(session.links().count()))
+        wanted.saturating_sub(sound).min(most.saturating_sub(session.live().len()))
     }
 
     /// A dial became one of so many links.
@@ -68,26 +69,26 @@ impl Upkeep {
     /// A link that should be ended now.
     pub(super) fn poll_retire(&mut self, now: Instant, session: &Session) -> Option<Ordinal> {
         self.now = now;
-        if session.links().count() <= self.wanted {
+        let links = session.live();
+        if links.len() <= self.wanted {
             self.surplus = None;
             return None;
         }
-        let states: Vec<_> = states(session).collect();
-        let sound = states.iter().filter(|(_, state)| state.suspect.is_none()).count();
+        let sound = links.iter().filter(|link| link.suspect.is_none()).count();
         if sound == 0 && self.resting() {
             None
         } else if sound == 0 {
             // All are suspect: the one without progress for longest makes room for a dial.
-            states.iter().min_by_key(|(_, state)| state.progress).map(|(ordinal, _)| *ordinal)
+            links.iter().min_by_key(|link| link.progress).map(|link| link.ordinal)
         } else {
-            self.surplus(now, &states, sound)
+            self.surplus(now, links, sound)
         }
     }
 
     pub(super) fn poll_timeout(&self, session: &Session) -> Option<Instant> {
         let surplus = self.surplus.map(|since| since + SURPLUS);
         let limit = self.age_limit();
-        let ages = states(session).filter_map(|(_, state)| Some(state.since + limit?));
+        let ages = session.live().iter().filter_map(|link| Some(link.since + limit?));
         let rest = self.replaced.map(|at| at + REST);
         // What has passed was seen, and is waited for no more.
         ages.chain(rest).chain(surplus).filter(|at| *at > self.now).min()
@@ -95,12 +96,13 @@ impl Upkeep {
 
     /// One link too many: an aged one goes as soon as another took its place, else the slower of two
     /// goes after a while, since the alarm was false.
-    fn surplus(&mut self, now: Instant, states: &[(Ordinal, LinkState)], sound: usize) -> Option<Ordinal> {
-        let aged = states.iter().find(|(_, state)| self.aged(state));
-        if let Some((ordinal, _)) = aged.filter(|_| sound > 1) {
-            return Some(*ordinal);
+    fn surplus(&mut self, now: Instant, links: &[Live], sound: usize) -> Option<Ordinal> {
+        let limit = self.age_limit();
+        let aged = links.iter().find(|link| self.aged(link, limit));
+        if let Some(link) = aged.filter(|_| sound > 1) {
+            return Some(link.ordinal);
         }
-        if sound < states.len() {
+        if sound < links.len() {
             // The session ends its suspect links itself.
             self.surplus = None;
             return None;
@@ -110,7 +112,7 @@ impl Upkeep {
             return None;
         }
         self.surplus = None;
-        states.iter().max_by_key(|(_, state)| state.srtt).map(|(ordinal, _)| *ordinal)
+        links.iter().max_by_key(|link| link.window.srtt()).map(|link| link.ordinal)
     }
 
     fn resting(&self) -> bool {
@@ -118,15 +120,15 @@ impl Upkeep {
     }
 
     fn renewing(&self, session: &Session) -> bool {
-        states(session).any(|(_, state)| self.outlived(&state))
+        session.live().iter().any(|link| self.outlived(link))
     }
 
-    fn outlived(&self, state: &LinkState) -> bool {
-        self.renew.is_some_and(|at| state.since <= at)
+    fn outlived(&self, link: &Live) -> bool {
+        self.renew.is_some_and(|at| link.since <= at)
     }
 
-    fn aged(&self, state: &LinkState) -> bool {
-        self.outlived(state) || self.age_limit().is_some_and(|limit| state.since + limit <= self.now)
+    fn aged(&self, link: &Live, limit: Option<Duration>) -> bool {
+        self.outlived(link) || limit.is_some_and(|limit| link.since + limit <= self.now)
     }
 
     /// Nine tenths of the age that is configured, or at which the far side ended two links alike.
@@ -140,10 +142,6 @@ impl Upkeep {
         };
         [self.max_age, learnt].into_iter().flatten().min().map(|age| age / 10 * 9)
     }
-}
-
-fn states(session: &Session) -> impl Iterator<Item = (Ordinal, LinkState)> {
-    session.links().filter_map(|ordinal| Some((ordinal, session.link(ordinal)?)))
 }
 
 /// After a false alarm both links stay for this long.

@@ -316,12 +316,12 @@ impl Link {
 
     /// Whether the write side of the stream should be shut down: all is written, and nothing follows.
     pub fn wants_finish(&self) -> bool {
-        self.unwritten() == 0 && matches!(self.stage, Stage::Ended(Rest::Finish | Rest::Finished | Rest::Done))
+        matches!(self.stage, Stage::Ended(Rest::Finish | Rest::Finished | Rest::Done)) && self.unwritten() == 0
     }
 
     /// Whether the stream can be dropped.
     pub fn is_finished(&self) -> bool {
-        self.unwritten() == 0 && matches!(self.stage, Stage::Ended(Rest::Finished | Rest::Done))
+        matches!(self.stage, Stage::Ended(Rest::Finished | Rest::Done)) && self.unwritten() == 0
     }
 
     /// How many bytes of memory the link holds, room that is not in use included; what the caller's

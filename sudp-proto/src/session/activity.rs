@@ -20,6 +20,30 @@ impl Deadline {
     }
 }
 
+/// The first of many deadlines. They are gone through at every turn, so it costs one comparison each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Earliest(Option<Deadline>);
+
+impl Earliest {
+    pub(crate) fn offer(&mut self, at: Option<Instant>, cause: &'static str) {
+        if let Some(at) = at
+            && self.0.is_none_or(|first| at < first.at)
+        {
+            self.0 = Some(Deadline::new(at, cause));
+        }
+    }
+
+    pub(crate) fn get(self) -> Option<Deadline> {
+        self.0
+    }
+}
+
+impl From<Option<Deadline>> for Earliest {
+    fn from(deadline: Option<Deadline>) -> Self {
+        Self(deadline)
+    }
+}
+
 /// How long the session has made progress.
 ///
 /// Queues judge how long a datagram waited by this clock, so that an outage drops nothing and an

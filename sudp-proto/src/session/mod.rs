@@ -45,10 +45,14 @@ use crate::stats::{Counters, QueueDelay};
 use crate::wire::{Code, Control, FlowId, Ordinal, Parameters, SessionId, TunnelId};
 
 pub use activity::Deadline;
+#[cfg(feature = "driver")]
+pub(crate) use activity::Earliest;
 pub use datagrams::SendError;
 pub use flow::{Books, Inbound, Treatment};
 pub use freeze::ThawError;
 pub use hello::{AttachError, Identity};
+#[cfg(feature = "driver")]
+pub(crate) use links::Live;
 pub use output::Message;
 pub use report::{FlowReport, FlowState, LinkReport, Report};
 pub use tap::{Fate, Heading, TapOptions, TapRecord};
@@ -361,6 +365,12 @@ impl Session {
     /// The links that carry it, oldest first.
     pub fn links(&self) -> impl Iterator<Item = Ordinal> + '_ {
         self.links.live.iter().map(|link| link.ordinal)
+    }
+
+    /// What carries it, oldest first: for whoever looks at every link at every turn.
+    #[cfg(feature = "driver")]
+    pub(crate) fn live(&self) -> &[Live] {
+        &self.links.live
     }
 
     /// Whether a link that carries it makes progress, as far as is known.

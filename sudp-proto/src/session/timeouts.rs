@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::activity::Deadline;
+use super::activity::{Deadline, Earliest};
 use super::flow::Direction;
 use super::{Phase, Role, Session};
 use crate::event::{Event, LinkLoss};
@@ -15,24 +15,22 @@ impl Session {
             return None;
         }
         let several = self.links.live.len() > 1;
-        let links = self.links.live.iter().flat_map(|link| {
-            let overdue = link.sent.get(link.overdue).filter(|_| several);
-            [
-                link.owed.due(self.limits.ack_delay).map(|at| Deadline::new(at, "acknowledge")),
-                self.ping_due(link).map(|at| Deadline::new(at, "ping")),
-                self.suspect_due(link).map(|at| Deadline::new(at, "suspect a link")),
-                self.judgement_due(link).map(|at| Deadline::new(at, "end a suspect link")),
-                Some(Deadline::new(link.heard + self.limits.silence, "end a silent link")),
-                overdue.map(|sent| Deadline::new(sent.at + link.window.overdue_after(), "repeat what is overdue")),
-            ]
-        });
-        let session = [
-            self.queues.next_expiry().map(|at| Deadline::new(at, "drop what is too old")),
-            self.flows.next_look().map(|at| Deadline::new(at, "look for idle flows")),
-            self.retry_due().map(|at| Deadline::new(at, "ask for a listener again")),
-            self.end_due().map(|(at, _)| at).map(|at| Deadline::new(at, "end the session")),
-        ];
-        links.chain(session).flatten().min()
+        let mut first = Earliest::default();
+        for link in &self.links.live {
+            first.offer(link.owed.due(self.limits.ack_delay), "acknowledge");
+            first.offer(self.ping_due(link), "ping");
+            first.offer(self.suspect_due(link), "suspect a link");
+            first.offer(self.judgement_due(link), "end a suspect link");
+            first.offer(Some(link.heard + self.limits.silence), "end a silent link");
+            if several && let Some(sent) = link.sent.get(link.overdue) {
+                first.offer(Some(sent.at + link.window.overdue_after()), "repeat what is overdue");
+            }
+        }
+        first.offer(self.queues.next_expiry(), "drop what is too old");
+        first.offer(self.flows.next_look(), "look for idle flows");
+        first.offer(self.retry_due(), "ask for a listener again");
+        first.offer(self.end_due().map(|(at, _)| at), "end the session");
+        first.get()
     }
 
     /// Does what is due. Nothing else needs to be called for it, but everything is drained afterwards.

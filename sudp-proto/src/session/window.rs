@@ -189,6 +189,7 @@ impl Window {
     }
 
     /// The spread of round trips.
+    #[cfg(test)]
     pub(crate) fn rttvar(&self) -> Option<Duration> {
         self.rtt.deviation().map(Duration::from_micros)
     }
@@ -206,12 +207,12 @@ impl Window {
     /// How long without progress makes a link with something outstanding suspect.
     pub(crate) fn suspect_after(&self) -> Duration {
         let Some(patience) = self.patience() else { return UNKNOWN };
-        (3 * patience + ACK_DELAY).clamp(Duration::from_millis(500), Duration::from_secs(3))
+        Duration::from_micros((3 * patience + micros(ACK_DELAY)).clamp(SECOND / 2, 3 * SECOND))
     }
 
     /// How long without acknowledgement makes a batch overdue: a link with nothing fresh may send it again.
     pub(crate) fn overdue_after(&self) -> Duration {
-        self.patience().map_or(UNKNOWN, |patience| patience + ACK_DELAY)
+        self.patience().map_or(UNKNOWN, |patience| Duration::from_micros(patience + micros(ACK_DELAY)))
     }
 
     /// How large a batch should become while more is waiting, on a path that carries at most `largest`.
@@ -355,8 +356,9 @@ impl Window {
         amount(rate, 2 * MILLISECOND).clamp(SMALLEST_BATCH, LARGEST_BATCH)
     }
 
-    fn patience(&self) -> Option<Duration> {
-        Some(self.srtt()? + 4 * self.rttvar()?)
+    /// In microseconds, after which a round trip has taken longer than it should.
+    fn patience(&self) -> Option<u64> {
+        Some(self.rtt.mean()? + 4 * self.rtt.deviation()?)
     }
 
     fn in_flight(&self) -> u64 {
