@@ -271,7 +271,7 @@ fn cannot_connect(settings: &Settings, error: ConnectError) -> Failure {
         }
         ConnectError::Setup(error) => Failure::new(Exit::Config, format!("client: {error}")),
         ConnectError::Tls(error) => Failure::new(Exit::Config, error),
-        error => Failure::new(Exit::Temporary, error),
+        error @ (ConnectError::Randomness(_) | ConnectError::NoRuntime | _) => Failure::new(Exit::Temporary, error),
     }
 }
 

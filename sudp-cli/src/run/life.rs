@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -225,6 +226,23 @@ pub(super) fn unchanged<const N: usize>(keys: [(&str, bool); N], role: Role) -> 
         changed.join(", ")
     );
     Err(Failure::new(Exit::Config, message))
+}
+
+/// Why a port cannot be had, and what to do.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours, and there are many")]
+pub(super) fn cannot_listen(protocol: &str, at: SocketAddr, error: &io::Error, elsewhere: &str) -> Failure {
+    let (exit, way_out) = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            (Exit::CannotCreate, format!("; another program has that port: end it, or {elsewhere}"))
+        }
+        io::ErrorKind::PermissionDenied => {
+            (Exit::Denied, format!("; ports below 1024 need the capability CAP_NET_BIND_SERVICE, or {elsewhere}"))
+        }
+        io::ErrorKind::AddrNotAvailable => (Exit::CannotCreate, "; this machine does not have that address".into()),
+        _ if at.is_ipv6() => (Exit::CannotCreate, "; for IPv4 alone, write an address of it, as 0.0.0.0".into()),
+        _ => (Exit::CannotCreate, String::new()),
+    };
+    Failure::new(exit, format!("cannot listen at {protocol} {at}: {error}{way_out}"))
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -2,7 +2,6 @@
 
 use std::future::{Future, ready};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +13,7 @@ use sudp_tokio::tls::{self, Identity, ServerTls, TlsError};
 use sudp_tokio::{Admit, BindError, Server, ServerEvent, ServerOptions, Verdict, Visit};
 use tokio::sync::{broadcast, mpsc};
 
-use super::life::{Life, lock, unchanged, until_done};
+use super::life::{Life, cannot_listen, lock, unchanged, until_done};
 use super::rt::{self, Threads};
 use super::tell::{self, Note, session_name};
 use super::{Start, show};
@@ -342,23 +341,11 @@ fn cannot_tls(error: &TlsError) -> Failure {
 fn cannot_bind(error: BindError) -> Failure {
     match error {
         BindError::Listen { at, source } => {
-            let (exit, way_out) = match source.kind() {
-                io::ErrorKind::AddrInUse => (
-                    Exit::CannotCreate,
-                    "; stop what listens there, or choose another by --listen or --port (0 is any)",
-                ),
-                io::ErrorKind::PermissionDenied => (
-                    Exit::Denied,
-                    "; ports below 1024 need the capability CAP_NET_BIND_SERVICE, or choose a higher one by --port",
-                ),
-                io::ErrorKind::AddrNotAvailable => (Exit::CannotCreate, "; this machine does not have that address"),
-                _ => (Exit::CannotCreate, ""),
-            };
-            Failure::new(exit, format!("cannot listen on {at}: {source}{way_out}"))
+            cannot_listen("TCP", at, &source, "choose another by --listen or --port (0 is any)")
         }
         BindError::Nowhere => Failure::new(Exit::Config, "no address to listen on: say where by --listen"),
         BindError::Limits(error) => Failure::new(Exit::Config, format!("limits: {error}")),
-        error => Failure::new(Exit::Temporary, error),
+        error @ (BindError::Randomness(_) | BindError::NoRuntime | _) => Failure::new(Exit::Temporary, error),
     }
 }
 

@@ -141,15 +141,15 @@ impl Association {
                         return Ok(());
                     }
                 }
-                received = self.relay.recv_from(&mut room) => match received {
-                    Ok((length, from)) => {
-                        if self.application.is(from) && let Some(datagram) = room.get(..length) {
-                            self.send(datagram).await?;
-                        }
+                received = self.relay.recv_from(&mut room) => {
+                    // An error speaks of an answer that could not be delivered: the application may open its port anew.
+                    if let Ok((length, from)) = received
+                        && self.application.is(from)
+                        && let Some(datagram) = room.get(..length)
+                    {
+                        self.send(datagram).await?;
                     }
-                    // It speaks of an answer that could not be delivered: the application may open its port anew.
-                    Err(_) => {}
-                },
+                }
                 answer = answer => match answer {
                     Ok((payload, from)) => self.deliver(&payload, from).await,
                     // It was idle, or is not allowed: its next datagram begins another.

@@ -102,6 +102,7 @@ impl Tie<'_> {
     }
 
     /// Another flow, where one was only idle.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "there is a way out of some, and of the others there is not")]
     async fn again(&self, FlowClosed(code): FlowClosed) -> Outcome<Flow> {
         let to = &self.to;
         match code {

@@ -153,7 +153,7 @@ pub(super) fn session(event: &Event, flows: bool) -> Option<Note> {
         }
         // Whoever has sessions tells of these in its own words.
         Event::Started { .. } | Event::TunnelBound { .. } => return None,
-        _ => return None,
+        Event::FlowClosed { .. } | Event::FlowOpened { .. } | _ => return None,
     };
     Some(note)
 }
@@ -184,7 +184,7 @@ pub(super) fn words(code: Code) -> String {
         Code::UnknownSession => "no such session is known",
         Code::Unreachable => "the destination cannot be reached, or the port not be listened at",
         Code::Version => "no version of the protocol is common to both",
-        other => return format!("code {}", other.to_u64()),
+        other @ (Code::Other(_) | _) => return format!("code {}", other.to_u64()),
     };
     words.into()
 }

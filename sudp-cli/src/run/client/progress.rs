@@ -90,6 +90,7 @@ impl Progress {
         Ok(Note::warn("sudp::client", text))
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not told otherwise is told as by a server")]
     fn on_session(&mut self, event: &Event, server: Option<&str>, flows: bool) -> Option<Note> {
         let of = |note: Note, session: Option<SessionId>| session.map_or(note.clone(), |session| note.of(session));
         match event {

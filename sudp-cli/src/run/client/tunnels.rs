@@ -12,7 +12,7 @@ use sudp_tokio::{Client, ClientEvent, TunnelRefused};
 
 use crate::args::spec::{Kind, TunnelSpec};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::run::life::Life;
+use crate::run::life::{Life, cannot_listen};
 use crate::run::socks::Proxy;
 use crate::run::tell::{Note, words};
 use crate::status;
@@ -150,7 +150,7 @@ impl Open {
     async fn new(client: &Client, life: &Arc<Life>, spec: &TunnelSpec) -> Outcome<Self> {
         if let Kind::Socks { listen } = spec.kind {
             let proxy = Proxy::listen(client, life, listen, spec.treatment).await;
-            let proxy = proxy.map_err(|error| cannot_listen(spec, "TCP", listen, &error))?;
+            let proxy = proxy.map_err(|error| taken(spec, "TCP", listen, &error))?;
             let listening = Some(Ok(proxy.at()));
             return Ok(Self { spec: spec.clone(), what: What::Proxy { _proxy: proxy }, listening });
         }
@@ -204,7 +204,7 @@ impl Open {
 
 fn cannot_open(spec: &TunnelSpec, refused: &TunnelRefused) -> Failure {
     match refused {
-        TunnelRefused::Listen { at, source } => cannot_listen(spec, "UDP", *at, source),
+        TunnelRefused::Listen { at, source } => taken(spec, "UDP", *at, source),
         TunnelRefused::Tunnel(TunnelError::Copies { copies, links }) => {
             let message = format!(
                 "{spec}: datagrams cannot travel on {copies} links where there may be {links}; set --links {copies} \
@@ -213,30 +213,16 @@ fn cannot_open(spec: &TunnelSpec, refused: &TunnelRefused) -> Failure {
             Failure::new(Exit::Config, message)
         }
         TunnelRefused::Tunnel(error) => Failure::new(Exit::Config, format!("{spec}: {error}")),
-        other => Failure::new(Exit::Failed, format!("{spec}: {other}")),
+        other @ (TunnelRefused::Flow(_) | TunnelRefused::Gone(_) | _) => {
+            Failure::new(Exit::Failed, format!("{spec}: {other}"))
+        }
     }
 }
 
-fn cannot_listen(spec: &TunnelSpec, protocol: &str, at: SocketAddr, error: &io::Error) -> Failure {
-    let (exit, way_out) = match error.kind() {
-        io::ErrorKind::AddrInUse => (
-            Exit::CannotCreate,
-            format!("; another program has that port: end it, or take another, as with `0{}`", destination(spec)),
-        ),
-        io::ErrorKind::PermissionDenied => (
-            Exit::Denied,
-            "; ports below 1024 need the capability CAP_NET_BIND_SERVICE, or take a higher one".to_owned(),
-        ),
-        io::ErrorKind::AddrNotAvailable => (Exit::CannotCreate, "; this machine does not have that address".to_owned()),
-        _ if at.is_ipv6() => (Exit::CannotCreate, "; for IPv4 alone, write 0.0.0.0 instead of *".to_owned()),
-        _ => (Exit::CannotCreate, String::new()),
+fn taken(spec: &TunnelSpec, protocol: &str, at: SocketAddr, error: &io::Error) -> Failure {
+    let elsewhere = match &spec.kind {
+        Kind::Forward { to, .. } | Kind::Reverse { to, .. } => format!("take another port, as with `0:{to}` for any"),
+        Kind::Socks { .. } | Kind::Stdio { .. } => "take another port, as with `-D 0` for any".into(),
     };
-    Failure::new(exit, format!("cannot listen at {protocol} {at}: {error}{way_out}"))
-}
-
-fn destination(spec: &TunnelSpec) -> String {
-    match &spec.kind {
-        Kind::Forward { to, .. } | Kind::Reverse { to, .. } => format!(":{to}"),
-        Kind::Socks { .. } | Kind::Stdio { .. } => String::new(),
-    }
+    cannot_listen(protocol, at, error, &elsewhere)
 }
