@@ -55,7 +55,6 @@ pub fn run(start: Start) -> Outcome {
 impl App {
     fn begin(life: Arc<Life>, config: &Config, threads: Threads) -> Outcome<Self> {
         let settings = &config.server;
-        admits(settings)?;
         let tls = settings.tls.as_ref().map(|files| ServerTls::load(options(files)).map(Arc::new)).transpose();
         let tls = tls.map_err(|error| cannot_tls(&error))?;
         let mut options = ServerOptions::new(settings.listen.clone());
@@ -226,7 +225,6 @@ impl App {
             ("limits", old.limits == new.limits),
         ];
         unchanged(keys, Role::Server)?;
-        admits(is)?;
         if let (Some(tls), Some(files)) = (&self.tls, &is.tls) {
             tls.change(options(files)).map_err(|error| cannot_tls(&error))?;
             self.life.tell(Note::info("sudp::server", format!("the pin of its key is {}", tls.pin())));
@@ -306,21 +304,6 @@ fn listenable(rules: &Rules) -> Rules {
         (Verb::Allow, Pattern::Any | Pattern::Below(_) | Pattern::Name(_)) => false,
     };
     Rules::new(rules.as_slice().iter().filter(named).cloned().collect()).unwrap_or_default()
-}
-
-/// Whether it lets in those whom it should, and nobody by mistake.
-fn admits(settings: &Settings) -> Outcome {
-    let reachable = settings.listen.iter().find(|at| !at.ip().is_loopback());
-    match reachable {
-        Some(at) if !settings.anonymous && !asks_for_certificates(settings) => {
-            let message = format!(
-                "other machines can reach {at}, and nothing says whom to let in: ask for certificates by --tls-ca \
-                 (server.tls.client_ca), let everybody in by --anonymous (server.anonymous), or listen on 127.0.0.1"
-            );
-            Err(Failure::new(Exit::Config, message))
-        }
-        Some(_) | None => Ok(()),
-    }
 }
 
 fn asks_for_certificates(settings: &Settings) -> bool {
@@ -423,31 +406,6 @@ mod tests {
         assert_eq!(find(&sessions, "1").map_err(|failure| failure.exit), Err(Exit::Usage));
         for name in ["", "2", "é"] {
             assert_eq!(find(&sessions, name).map_err(|failure| failure.exit), Err(Exit::Failed), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_server_that_others_can_reach_says_whom_it_lets_in() {
-        let settings = |listen: &str, anonymous, client_ca: &[&str]| Settings {
-            listen: vec![listen.parse().expect("an address")],
-            path: "/sudp".into(),
-            rules: Rules::default(),
-            anonymous,
-            tls: Some(Files {
-                cert: "cert".into(),
-                key: "key".into(),
-                client_ca: client_ca.iter().map(Into::into).collect(),
-            }),
-            threads: 1,
-            shutdown: std::time::Duration::from_secs(1),
-        };
-        let refused = admits(&settings("0.0.0.0:1", false, &[])).expect_err("it is open to everybody");
-        assert_eq!(refused.exit, Exit::Config);
-        assert!(refused.message.contains("--anonymous") && refused.message.contains("--tls-ca"), "{refused}");
-        for settings in
-            [settings("0.0.0.0:1", true, &[]), settings("[::]:1", false, &["ca"]), settings("[::1]:1", false, &[])]
-        {
-            assert_eq!(admits(&settings), Ok(()));
         }
     }
 
