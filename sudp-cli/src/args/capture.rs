@@ -81,7 +81,7 @@ pub enum Direction {
 impl CaptureArgs {
     /// Captures; where the role is not given, at the instance of this name that runs.
     pub fn run(self, role: Option<Role>) -> Outcome {
-        let (_, call) = top::reach(&self.which.instance, role, "capture")?;
+        let (_, call) = top::reach(&self.which.instance, role)?;
         capture::run(call, self.plan())
     }
 

@@ -1,5 +1,6 @@
 //! `sudp capture`: the datagrams of a running instance, as lines of JSON or as a file for Wireshark.
 
+pub(crate) mod feed;
 #[cfg(test)]
 mod fixtures;
 mod ndjson;

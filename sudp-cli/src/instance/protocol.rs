@@ -109,7 +109,7 @@ pub struct Record {
     pub at: u64,
     /// The session it belongs to.
     pub session: String,
-    /// The flow it belongs to, by its number within the session.
+    /// The flow it belongs to, by its number within the session; 0 for one that began none.
     pub flow: u64,
     /// The tunnel it came through, by name.
     pub tunnel: Option<String>,

@@ -195,8 +195,15 @@ impl App {
         self.life.events()
     }
 
-    pub(super) async fn capture(&self, _wanted: Wanted) -> Outcome<mpsc::Receiver<Record>> {
-        unimplemented!()
+    pub(super) async fn capture(self: &Arc<Self>, wanted: Wanted) -> Outcome<mpsc::Receiver<Record>> {
+        let tapped = self.client.tap(feed::options(&wanted)).await;
+        let records = tapped.map_err(|_| Failure::new(Exit::NotRunning, "the client has ended"))?;
+        let app = Arc::clone(self);
+        let label = move |tunnel| -> feed::Label {
+            let app = Arc::clone(&app);
+            Box::pin(async move { app.tunnels.lock().await.label(tunnel) })
+        };
+        Ok(feed::feed(records, wanted, session_name, label))
     }
 
     pub(super) fn stop(&self) {

@@ -254,8 +254,12 @@ impl App {
         self.life.events()
     }
 
-    pub(super) async fn capture(&self, _wanted: Wanted) -> Outcome<mpsc::Receiver<Record>> {
-        unimplemented!()
+    pub(super) async fn capture(&self, wanted: Wanted) -> Outcome<mpsc::Receiver<Record>> {
+        let over = |()| Failure::new(Exit::NotRunning, "the server has ended");
+        let server = self.server().ok_or(()).map_err(over)?;
+        let session = wanted.session.as_ref().map(|name| find(&server.sessions(), name)).transpose()?;
+        let records = server.tap(session, feed::options(&wanted)).await.map_err(|Gone| over(()))?;
+        Ok(feed::feed(records, wanted, session_name, |_| Box::pin(std::future::ready(None))))
     }
 
     pub(super) fn stop(&self) {

@@ -42,7 +42,7 @@ pub(crate) struct Frame {
 /// Shows an instance until somebody leaves.
 pub fn run(name: &Name, role: Option<Role>, color: Color) -> Outcome {
     terminal::check("sudp top")?;
-    let (id, mut call) = reach(name, role, "top")?;
+    let (id, mut call) = reach(name, role)?;
     // One that does not answer is told before the terminal is taken.
     call.status()?;
     drop(call);

@@ -13,6 +13,8 @@ use super::rates::Key;
 use super::terminal::Input;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::instance::call::Call;
+use crate::instance::manage::{Sought, choose};
+use crate::instance::paths::Folders;
 use crate::instance::protocol::{Answer, Event, Request};
 use crate::instance::{Id, Name};
 use crate::run::App;
@@ -28,36 +30,10 @@ pub(crate) enum Source {
 }
 
 /// The instance of this name that runs. Without a role it is the one that does, if it is only one.
-pub(crate) fn reach(name: &Name, role: Option<Role>, command: &str) -> Outcome<(Id, Call)> {
+pub(crate) fn reach(name: &Name, role: Option<Role>) -> Outcome<(Id, Call)> {
     let roles = role.map_or_else(|| vec![Role::Server, Role::Client], |role| vec![role]);
-    let mut found = Vec::new();
-    let mut failures = Vec::new();
-    for role in roles {
-        let id = Id { role, name: name.clone() };
-        match Call::open(&id) {
-            Ok(call) => found.push((id, call)),
-            Err(failure) => failures.push(failure),
-        }
-    }
-    match (found.pop(), found.is_empty()) {
-        (Some(only), true) => Ok(only),
-        (Some(_), false) => {
-            let message = format!(
-                "a server and a client of the name {name} run: write `sudp server {command} --instance {name}` or \
-                 `sudp client {command} --instance {name}`"
-            );
-            Err(Failure::new(Exit::Usage, message))
-        }
-        (None, _) if failures.len() > 1 && failures.iter().all(|failure| failure.exit == Exit::NotRunning) => {
-            let message = format!("no instance of the name {name} runs: `sudp list` shows what does");
-            Err(Failure::new(Exit::NotRunning, message))
-        }
-        // What cannot be told says more than what does not run.
-        (None, _) => {
-            failures.sort_by_key(|failure| failure.exit == Exit::NotRunning);
-            Err(failures.swap_remove(0))
-        }
-    }
+    let files = choose(&Folders::new(), &roles, name, Sought::Running)?;
+    Ok((files.id.clone(), Call::with(&files)?))
 }
 
 impl Source {
