@@ -131,5 +131,5 @@ Examples:
   sudp doctor ws://127.0.0.1:8080 -o json
 
 For --echo, run `sudp echo` where the server reaches it, and allow it there: the address is as the server sees it.
-It ends with 0 when the path works, with 69 when the server is not reached, with 75 when it may be later, with 77 when
-somebody refuses, and with 1 when something else does not work.";
+It ends with 0 when the path works, with 69 when the server is not reached, with 77 when somebody
+refuses, and with 1 when something else does not work.";

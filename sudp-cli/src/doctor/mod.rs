@@ -106,7 +106,7 @@ async fn beyond(plan: Arc<Plan>, hop: SocketAddr, add: &mut impl FnMut(Step) -> 
         add(session.resume().await)?;
         match &plan.echo {
             None => {
-                add(Step::skipped(
+                add(Step::none(
                     "echo",
                     "give --echo HOST:PORT, an echo service that the server reaches (`sudp echo`)",
                 ))?;
@@ -120,7 +120,7 @@ async fn beyond(plan: Arc<Plan>, hop: SocketAddr, add: &mut impl FnMut(Step) -> 
             }
         }
         match plan.idle {
-            None => add(Step::skipped("idle", "give --idle 120s to see whether a quiet link is left alone"))?,
+            None => add(Step::untested("idle", "give --idle 120s to see whether a quiet link is left alone"))?,
             Some(time) => add(session.idle(time).await)?,
         };
     }

@@ -12,37 +12,39 @@ use crate::args::Output;
 use crate::exit::Exit;
 
 /// The version of what programs are told, as the field `schema`.
-pub const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 1;
 
 /// How a step went.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mark {
+pub(super) enum Mark {
     /// As it should.
     Ok,
     /// It works, and could be better.
     Warn,
     /// It does not work.
     Fail,
+    /// There is nothing of the kind on this path.
+    None,
     /// It was not looked at.
-    Skipped,
+    Untested,
 }
 
 /// One step of a path.
 #[derive(Clone, Debug, Serialize)]
-pub struct Step {
+pub(super) struct Step {
     /// What it is called.
-    pub step: &'static str,
+    pub(super) step: &'static str,
     /// How it went.
-    pub result: Mark,
+    pub(super) result: Mark,
     /// How long it took.
-    pub seconds: f64,
+    pub(super) seconds: f64,
     /// What was found.
-    pub says: String,
+    pub(super) says: String,
     /// What to change, where something should be.
-    pub fix: Option<String>,
+    pub(super) fix: Option<String>,
     /// The figures behind it.
-    pub facts: BTreeMap<&'static str, Value>,
+    pub(super) facts: BTreeMap<&'static str, Value>,
     #[serde(skip)]
     exit: Exit,
 }
@@ -54,33 +56,38 @@ impl Step {
     }
 
     /// It went as it should.
-    pub fn ok(step: &'static str, says: impl Display) -> Self {
+    pub(super) fn ok(step: &'static str, says: impl Display) -> Self {
         Self::new(step, Mark::Ok, says)
     }
 
     /// It works, and this would be better.
-    pub fn warn(step: &'static str, says: impl Display, fix: impl Display) -> Self {
+    pub(super) fn warn(step: &'static str, says: impl Display, fix: impl Display) -> Self {
         Self { fix: Some(fix.to_string()), ..Self::new(step, Mark::Warn, says) }
     }
 
     /// It does not work; nothing behind it does.
-    pub fn fail(step: &'static str, exit: Exit, says: impl Display, fix: impl Display) -> Self {
+    pub(super) fn fail(step: &'static str, exit: Exit, says: impl Display, fix: impl Display) -> Self {
         Self { fix: Some(fix.to_string()), exit, ..Self::new(step, Mark::Fail, says) }
     }
 
+    /// There is nothing of the kind on this path.
+    pub(super) fn none(step: &'static str, says: impl Display) -> Self {
+        Self::new(step, Mark::None, says)
+    }
+
     /// It was not looked at, and why.
-    pub fn skipped(step: &'static str, says: impl Display) -> Self {
-        Self::new(step, Mark::Skipped, says)
+    pub(super) fn untested(step: &'static str, says: impl Display) -> Self {
+        Self::new(step, Mark::Untested, says)
     }
 
     /// Adds a figure.
-    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.facts.insert(name, value.into());
         self
     }
 
     /// How long it took, if that is not the time since the step before.
-    pub fn took(mut self, time: Duration) -> Self {
+    pub(super) fn took(mut self, time: Duration) -> Self {
         self.seconds = time.as_secs_f64();
         self
     }
@@ -88,7 +95,7 @@ impl Step {
 
 /// What was found so far; people see it as it is found.
 #[derive(Debug)]
-pub struct Report<W> {
+pub(super) struct Report<W> {
     url: String,
     steps: Vec<Step>,
     output: Output,
@@ -110,14 +117,14 @@ struct Whole<'a> {
 
 impl<W: Write> Report<W> {
     /// Begins a report on the path to this URL.
-    pub fn new(url: String, output: Output, color: bool, out: W) -> Self {
+    pub(super) fn new(url: String, output: Output, color: bool, out: W) -> Self {
         Self { url, steps: Vec::new(), output, color, out, since: Instant::now() }
     }
 
     /// Adds a step; it took the time since the last one, unless it says otherwise.
-    pub fn add(&mut self, mut step: Step) -> io::Result<Mark> {
+    pub(super) fn add(&mut self, mut step: Step) -> io::Result<Mark> {
         let spent = std::mem::replace(&mut self.since, Instant::now()).elapsed();
-        if step.seconds == 0.0 && step.result != Mark::Skipped {
+        if step.seconds == 0.0 && !matches!(step.result, Mark::None | Mark::Untested) {
             step.seconds = spent.as_secs_f64();
         }
         if self.output == Output::Text {
@@ -133,13 +140,11 @@ impl<W: Write> Report<W> {
             Mark::Ok => ("ok", "\x1b[32m"),
             Mark::Warn => ("warn", "\x1b[33m"),
             Mark::Fail => ("FAIL", "\x1b[31m"),
-            Mark::Skipped => ("-", "\x1b[2m"),
+            Mark::None | Mark::Untested => ("-", "\x1b[2m"),
         };
         let (color, normal) = if self.color { (color, "\x1b[0m") } else { ("", "") };
-        let time = match step.result {
-            Mark::Skipped => String::new(),
-            Mark::Ok | Mark::Warn | Mark::Fail => format!(" ({})", time(step.seconds)),
-        };
+        // What takes no time takes no room.
+        let time = if step.seconds < 2e-5 { String::new() } else { format!(" ({})", time(step.seconds)) };
         writeln!(self.out, "{:<8}{color}{mark:<4}{normal}  {}{time}", step.step, step.says)?;
         for line in step.fix.iter().flat_map(|fix| fix.lines()) {
             writeln!(self.out, "              {line}")?;
@@ -148,10 +153,10 @@ impl<W: Write> Report<W> {
     }
 
     /// What it comes to, and the code to end with.
-    pub fn end(mut self) -> io::Result<Option<Exit>> {
+    pub(super) fn end(mut self) -> io::Result<Option<Exit>> {
         let of = |mark| self.steps.iter().filter(move |step| step.result == mark);
         let (failed, warned) = (of(Mark::Fail).next(), of(Mark::Warn).map(|step| step.step).collect::<Vec<_>>());
-        let untested: Vec<_> = of(Mark::Skipped).map(|step| step.step).collect();
+        let untested: Vec<_> = of(Mark::Untested).map(|step| step.step).collect();
         let untested =
             if untested.is_empty() { String::new() } else { format!(" Not tested: {}.", untested.join(", ")) };
         let verdict = match failed {
@@ -161,12 +166,7 @@ impl<W: Write> Report<W> {
         };
         let exit = failed.map(|step| step.exit);
         match self.output {
-            Output::Text => {
-                writeln!(self.out, "\n{verdict}")?;
-                for line in failed.and_then(|step| step.fix.as_deref()).iter().flat_map(|fix| fix.lines()) {
-                    writeln!(self.out, "  {line}")?;
-                }
-            }
+            Output::Text => writeln!(self.out, "\n{verdict}")?,
             Output::Json => {
                 let (url, steps) = (self.url.as_str(), self.steps.as_slice());
                 let code = exit.map_or(0, |exit| exit as u8);

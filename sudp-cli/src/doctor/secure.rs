@@ -26,7 +26,7 @@ pub(super) type Secure = StreamOwned<ClientConnection, Timed>;
 /// Speaks TLS with the server, as a client of SUDP does.
 pub(super) fn tls(plan: &Plan, hop: SocketAddr) -> Step {
     let Some(tls) = &plan.tls else {
-        return Step::skipped("tls", "none: the URL begins with ws://");
+        return Step::none("tls", "none: the URL begins with ws://");
     };
     let why = match handshake(plan, tls, hop) {
         Ok(secure) => return fine(&secure.conn),
@@ -115,9 +115,9 @@ fn fix(end: Option<&TlsEnd>, shown: Option<&About>) -> String {
     #[expect(clippy::wildcard_enum_match_arm, reason = "what is to be done about the others, their words say")]
     match end {
         Some(TlsEnd::Certificate(fault)) => match fault {
-            CertificateFault::UnknownIssuer => format!(
-                "have the server send the whole chain, or give its authority: --tls-ca FILE\n{pinned}\n(a name for \
-                 --tls-pin costs no authority: `sudp cert` makes certificate and pin)"
+            CertificateFault::UnknownIssuer | CertificateFault::Other(_) => format!(
+                "have the server send the whole chain, or give its authority: --tls-ca FILE\n{pinned}\n(`sudp cert` \
+                 makes a certificate, and says its pin)"
             ),
             CertificateFault::Authority => {
                 format!("make a server's certificate: `sudp cert` makes one, and says its pin\nuntil then: {pinned}")

@@ -168,7 +168,7 @@ fn refused(why: Option<&DialError>) -> Step {
             (Exit::Denied, "give credentials (--header @FILE), and check the server's users and rules")
         }
         DialError::Refused { code: Code::Full | Code::GoingAway, .. } => {
-            (Exit::Temporary, "wait, or raise the limits of the server")
+            (Exit::Unreachable, "wait, or raise the limits of the server")
         }
         DialError::Refused { code: Code::Version, .. } => (Exit::Denied, "update the older of client and server"),
         DialError::Refused { .. } => (Exit::Denied, "look at the server's log"),

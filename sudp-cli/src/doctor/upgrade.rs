@@ -291,14 +291,14 @@ fn meaning(plan: &Plan, head: &Head) -> (&'static str, String, Exit) {
         426 => ("it wants an upgrade, and saw none", front, other),
         429 => {
             let fix = "wait, and check how often this network dials; what stands in front of the server may allow more";
-            ("it has had too many requests", fix.into(), Exit::Temporary)
+            ("it has had too many requests", fix.into(), other)
         }
         502 => {
             let fix = "what stands in front of the server does not reach it: check that the server runs, and that the \
                        address behind it (nginx: proxy_pass) is where it listens (127.0.0.1:8080 if nobody changed it)";
             ("the front is up, and the server behind it is not", fix.into(), other)
         }
-        503 => ("it is busy, or about to restart", "wait, and look at the server's log".into(), Exit::Temporary),
+        503 => ("it is busy, or about to restart", "wait, and look at the server's log".into(), other),
         504 => {
             let fix = format!("what stands in front of the server waits in vain for it: check that server\n{front}");
             ("the front has no answer from the server behind it", fix, other)

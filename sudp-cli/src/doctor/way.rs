@@ -33,7 +33,7 @@ pub(super) fn first_hop(plan: &Plan) -> &Address {
 pub(super) fn name(plan: &Plan) -> (Step, Vec<SocketAddr>) {
     let Address { host, port } = first_hop(plan);
     let host = match host {
-        Host::Ip(ip) => return (Step::skipped("name", "an address, no name to look up"), vec![(*ip, *port).into()]),
+        Host::Ip(ip) => return (Step::none("name", "an address, no name to look up"), vec![(*ip, *port).into()]),
         Host::Name(name) => name.clone(),
     };
     let (begun, asked, port) = (Instant::now(), host.clone(), *port);
@@ -90,7 +90,11 @@ pub(super) fn tcp(addresses: &[SocketAddr]) -> (Step, Vec<SocketAddr>) {
         }
     }
     good.sort();
-    let shown = |(took, address): &(Duration, SocketAddr)| format!("{address} answers in {}", span(*took));
+    let alone = outcomes.len() == 1;
+    let shown = |(took, address): &(Duration, SocketAddr)| match alone {
+        true => format!("{address} answers"),
+        false => format!("{address} answers in {}", span(*took)),
+    };
     let mut says: Vec<_> = good.iter().map(shown).collect();
     says.extend(bad.iter().map(|(address, error)| format!("{address}: {}", connect_words(error))));
     let says = says.join("; ");
@@ -247,7 +251,7 @@ pub(super) fn host(plan: &Plan) -> String {
 /// Goes through the proxy.
 pub(super) fn proxy(plan: &Plan, hop: SocketAddr) -> Step {
     let Some((address, _)) = &plan.proxy else {
-        return Step::skipped("proxy", "none: the server is dialled directly");
+        return Step::none("proxy", "none: the server is dialled directly");
     };
     match connect(plan, hop) {
         Ok(_) => Step::ok("proxy", format_args!("{address} lets us through to {}", plan.server.address)),
