@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    for name in ["SOURCE_DATE_EPOCH", "SUDP_COMMIT"] {
+    for name in ["SOURCE_DATE_EPOCH", "SOURCE_COMMIT"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
     // Whoever develops builds after each commit, and needs none of this.
     let released = env::var("PROFILE").is_ok_and(|profile| profile == "release");
-    let commit = env::var("SUDP_COMMIT").ok().or_else(|| released.then(commit).flatten());
+    let commit = env::var("SOURCE_COMMIT").ok().or_else(|| released.then(commit).flatten());
     let date = env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| day(seconds.parse().ok()?));
     let date = date.or_else(|| released.then(|| git(&["log", "-1", "--format=%cs"])).flatten());
     let rustc = env::var("RUSTC").ok().and_then(|rustc| output(&rustc, &["--version"]));
@@ -22,8 +22,9 @@ fn main() {
         ("rustc", rustc.map(|version| version.trim_start_matches("rustc ").to_owned())),
     ];
     let known = lines.into_iter().filter_map(|(name, value)| Some(format!("{name}: {}", value?)));
-    // A line break cannot be in a variable of cargo's.
-    println!("cargo::rustc-env=SUDP_BUILD={}", known.collect::<Vec<_>>().join(";"));
+    // A line break cannot be in it; and what begins with SUDP_ would be taken for a setting, for cargo leaves it in the
+    // environment of what it runs.
+    println!("cargo::rustc-env=BUILD_OF_SUDP={}", known.collect::<Vec<_>>().join(";"));
 }
 
 /// The commit, and whether something was changed since.

@@ -138,7 +138,7 @@ fn collect(command: Command, pages: &mut Vec<(String, Vec<u8>)>) -> io::Result<(
 /// What `--version` says, behind the name of the program.
 pub fn long_version() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
-        let build = env!("SUDP_BUILD").split(';').filter(|line| !line.is_empty());
+        let build = env!("BUILD_OF_SUDP").split(';').filter(|line| !line.is_empty());
         let rest = ["features: tls (rustls with aws-lc-rs)", concat!("wire: ", "sudp.v1")];
         let lines = [env!("CARGO_PKG_VERSION")].into_iter().chain(build).chain(rest);
         lines.collect::<Vec<_>>().join("\n")

@@ -192,9 +192,10 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.key.as_str() {
-            "" => write!(f, "{}: {}", self.at, self.what),
-            key => write!(f, "{}: {key}: {}", self.at, self.what),
+        match (&self.at, self.key.as_str()) {
+            (Origin::Default, key) => write!(f, "{key}: {}", self.what),
+            (at, "") => write!(f, "{at}: {}", self.what),
+            (at, key) => write!(f, "{at}: {key}: {}", self.what),
         }
     }
 }

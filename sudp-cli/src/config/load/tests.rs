@@ -54,10 +54,7 @@ fn without_anything_a_server_listens_on_loopback_and_allows_nothing() {
 #[test]
 fn a_client_without_a_server_is_told_what_to_give() {
     let lines = problems(Sources::default().load_in(Role::Client, &Folder::new().surroundings(&[])));
-    assert_eq!(
-        lines,
-        ["default: client.servers: there is no server to connect to; give its URL, as wss://example.com/sudp"]
-    );
+    assert_eq!(lines, ["client.servers: there is no server to connect to; give its URL, as wss://example.com/sudp"]);
 }
 
 #[test]
