@@ -307,7 +307,8 @@ fn start<S: Runs>(mut what: S, common: &Common) -> Outcome {
         what.take(port);
     }
     let mut common = common.clone();
-    common.config = common.config.map(|file| folder.join(file));
+    let named = common.config.or_else(|| std::env::var_os("SUDP_CONFIG").map(PathBuf::from));
+    common.config = named.map(|file| folder.join(file));
     let mut sources = common.sources(Some(id.name), what.flags());
     sources.log_file = Some(files.log.clone());
     let prepared = (|| {

@@ -72,7 +72,7 @@ impl Call {
     /// Asks something that has one answer. A failure that is answered is returned as one.
     pub fn ask(&mut self, request: &Request) -> Outcome<Answer> {
         // What is read anew may take a look at files and names.
-        let patience = if matches!(request, Request::Reload {}) { 6 * PATIENCE } else { PATIENCE };
+        let patience = if matches!(request, Request::Reload {}) { 10 * PATIENCE } else { PATIENCE };
         let deadline = Instant::now() + patience;
         let answer = self.send(request).and_then(|()| self.receive(Some(deadline)));
         answer.map_err(|error| silent(&self.id, &error))?.done()
@@ -216,7 +216,7 @@ fn silent(id: &Id, error: &io::Error) -> Failure {
 }
 
 /// How long one that is well may take to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The longest line that is read: some hundred thousand flows.
 const LINE: usize = 128 * 1024 * 1024;

@@ -134,7 +134,7 @@ impl<S: Served> Door<S> {
             Ok(Err(error)) if error.is_cancelled() => Err(Failure::new(Exit::NotRunning, "it has just ended")),
             Ok(Err(_)) => Err(Failure::new(Exit::Internal, "it failed at this: its log says more")),
             Err(_) => {
-                let message = format!("it does not come to answer this within {} s: it hangs", limit.as_secs());
+                let message = format!("it does not come to answer this within {limit:?}: it hangs");
                 Err(Failure::new(Exit::Temporary, message))
             }
         }

@@ -224,7 +224,7 @@ fn signal(files: &Files, signal: Signal) {
 }
 
 /// How long one may take that is told to end at once.
-const HURRY: Duration = Duration::from_secs(3);
+const HURRY: Duration = Duration::from_secs(2);
 
 /// How long it is looked at how much passes.
 const LOOK: Duration = Duration::from_millis(250);

@@ -16,8 +16,6 @@ use crate::exit::{Exit, Failure, Outcome};
 /// The folders that all instances of a user share.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Folders {
-    /// Where configurations are read from.
-    pub config: PathBuf,
     /// What outlives a process: how instances were started.
     pub state: PathBuf,
     /// Log files.
@@ -60,18 +58,15 @@ impl Folders {
         let home = home.and_then(absolute);
         let temporary = || std::env::temp_dir().join(format!("sudp-{uid}"));
 
-        let (config, state, logs, run) = if root {
-            ("/etc/sudp".into(), "/var/lib/sudp".into(), "/var/log/sudp".into(), "/run/sudp".into())
+        let (state, logs, run) = if root {
+            ("/var/lib/sudp".into(), "/var/log/sudp".into(), "/run/sudp".into())
         } else {
-            let below = |path: &str| home.as_ref().map(|home| home.join(path).join("sudp"));
-            let state = xdg("XDG_STATE_HOME").or_else(|| below(".local/state"));
+            let state = xdg("XDG_STATE_HOME").or_else(|| Some(home?.join(".local/state/sudp")));
             let state = state.unwrap_or_else(|| temporary().join("state"));
-            let config = xdg("XDG_CONFIG_HOME").or_else(|| below(".config"));
             let run = xdg("XDG_RUNTIME_DIR").unwrap_or_else(temporary);
-            (config.unwrap_or_else(|| "/etc/sudp".into()), state.clone(), state.join("log"), run)
+            (state.clone(), state.join("log"), run)
         };
         Self {
-            config: systemd("CONFIGURATION_DIRECTORY").unwrap_or(config),
             state: systemd("STATE_DIRECTORY").unwrap_or(state),
             logs: systemd("LOGS_DIRECTORY").unwrap_or(logs),
             run: systemd("RUNTIME_DIRECTORY").unwrap_or(run),

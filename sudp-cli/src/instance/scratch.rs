@@ -28,7 +28,7 @@ impl Scratch {
 
     pub(super) fn folders(&self) -> Folders {
         let below = |name: &str| self.0.join(name);
-        Folders { config: below("config"), state: below("state"), logs: below("logs"), run: below("run") }
+        Folders { state: below("state"), logs: below("logs"), run: below("run") }
     }
 
     /// The files of the server `default`, whose folders are there.

@@ -19,6 +19,7 @@ use crate::args::Color;
 use crate::config::Config;
 use crate::config::load::{Loaded, Sources};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::instance::notify;
 use crate::instance::protocol::Event;
 use crate::log::{self, figures};
 use crate::status::{Health, Reload, Role, SCHEMA, Status, Traffic};
@@ -75,6 +76,7 @@ impl Life {
     /// Reads the configuration anew, and has it applied: all of it, or nothing.
     pub(super) async fn reload(&self, app: &App, apply: impl AsyncFnOnce(&Config, &Config) -> Outcome) -> Outcome {
         let _alone = self.reloading.lock().await;
+        notify::reloading();
         let outcome = self.try_reload(app, apply).await;
         let error = outcome.as_ref().err().map(|failure| failure.message.clone());
         match &error {
@@ -84,6 +86,7 @@ impl Life {
                 self.tell(Note::error("sudp::config", text));
             }
         }
+        notify::reloaded(error.as_deref());
         let at = format_rfc3339_seconds(SystemTime::now()).to_string();
         *lock(&self.reload) = Some(Reload { at, error });
         outcome
@@ -115,6 +118,7 @@ impl Life {
 
     /// Tells it to end; the second time, at once.
     pub(super) fn stop(&self) {
+        notify::stopping();
         self.stops.send_modify(|stops| *stops += 1);
     }
 

@@ -212,7 +212,7 @@ const REQUEST: usize = 64 * 1024;
 const BURST: usize = 64 * 1024;
 
 /// How long the instance may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// How long it may take to read its configuration anew.
 const RELOAD: Duration = Duration::from_secs(25);

@@ -6,10 +6,10 @@ use super::*;
 use crate::instance::scratch::Scratch;
 use crate::status::Role;
 
-fn folders(root: bool, home: Option<&str>, vars: &[(&str, &str)]) -> [String; 4] {
+fn folders(root: bool, home: Option<&str>, vars: &[(&str, &str)]) -> [String; 3] {
     let vars: HashMap<_, _> = vars.iter().copied().collect();
     let found = Folders::from(root, 1000, home.map(PathBuf::from), |name| vars.get(name).map(OsString::from));
-    [found.config, found.state, found.logs, found.run].map(|path| path.display().to_string())
+    [found.state, found.logs, found.run].map(|path| path.display().to_string())
 }
 
 fn temporary(rest: &str) -> String {
@@ -18,45 +18,44 @@ fn temporary(rest: &str) -> String {
 
 #[test]
 fn root_has_the_folders_of_the_system() {
-    let expected = ["/etc/sudp", "/var/lib/sudp", "/var/log/sudp", "/run/sudp"];
+    let expected = ["/var/lib/sudp", "/var/log/sudp", "/run/sudp"];
     assert_eq!(folders(true, Some("/root"), &[("XDG_STATE_HOME", "/x")]), expected);
 }
 
 #[test]
 fn a_user_has_folders_of_their_own() {
     let vars = [("XDG_RUNTIME_DIR", "/run/user/1000")];
-    let expected = ["/h/.config/sudp", "/h/.local/state/sudp", "/h/.local/state/sudp/log", "/run/user/1000/sudp"];
+    let expected = ["/h/.local/state/sudp", "/h/.local/state/sudp/log", "/run/user/1000/sudp"];
     assert_eq!(folders(false, Some("/h"), &vars), expected);
 
-    let vars = [("XDG_CONFIG_HOME", "/c"), ("XDG_STATE_HOME", "/s"), ("XDG_RUNTIME_DIR", "/r")];
-    assert_eq!(folders(false, Some("/h"), &vars), ["/c/sudp", "/s/sudp", "/s/sudp/log", "/r/sudp"]);
+    let vars = [("XDG_STATE_HOME", "/s"), ("XDG_RUNTIME_DIR", "/r")];
+    assert_eq!(folders(false, Some("/h"), &vars), ["/s/sudp", "/s/sudp/log", "/r/sudp"]);
 }
 
 #[test]
 fn nobody_needs_a_home() {
-    let expected = ["/etc/sudp".into(), temporary("state"), temporary("state/log"), temporary("")];
+    let expected = [temporary("state"), temporary("state/log"), temporary("")];
     assert_eq!(folders(false, None, &[]), expected);
 }
 
 #[test]
 fn a_relative_folder_is_no_folder() {
-    let vars = [("XDG_CONFIG_HOME", "c"), ("XDG_STATE_HOME", ""), ("XDG_RUNTIME_DIR", "./r"), ("STATE_DIRECTORY", "s")];
-    let expected = ["/h/.config/sudp", "/h/.local/state/sudp", "/h/.local/state/sudp/log"];
+    let vars = [("XDG_STATE_HOME", ""), ("XDG_RUNTIME_DIR", "./r"), ("STATE_DIRECTORY", "s")];
+    let expected = ["/h/.local/state/sudp", "/h/.local/state/sudp/log"];
     let found = folders(false, Some("/h"), &vars);
-    assert_eq!(found[..3], expected.map(String::from));
-    assert_eq!(found[3], temporary(""));
+    assert_eq!(found[..2], expected.map(String::from));
+    assert_eq!(found[2], temporary(""));
 }
 
 #[test]
 fn what_systemd_gives_goes_before_everything() {
     let vars = [
-        ("CONFIGURATION_DIRECTORY", "/etc/sudp/a"),
         ("STATE_DIRECTORY", "/var/lib/sudp/a:/var/lib/other"),
         ("LOGS_DIRECTORY", "/var/log/sudp/a"),
         ("RUNTIME_DIRECTORY", "/run/sudp/a"),
         ("XDG_RUNTIME_DIR", "/r"),
     ];
-    let expected = ["/etc/sudp/a", "/var/lib/sudp/a", "/var/log/sudp/a", "/run/sudp/a"];
+    let expected = ["/var/lib/sudp/a", "/var/log/sudp/a", "/run/sudp/a"];
     assert_eq!(folders(true, None, &vars), expected);
     assert_eq!(folders(false, None, &vars), expected);
 }
