@@ -97,12 +97,13 @@ impl Drop for Held {
 impl Process {
     fn own() -> Self {
         let pid = std::process::id();
-        Self { pid, began: began(pid) }
+        Self { pid, began: stat(pid).map(|(_, began)| began) }
     }
 
-    /// Whether it is still the process of that number.
+    /// Whether it is still the process of that number, and has not ended.
     pub fn lives(&self) -> bool {
-        self.began.is_some() && began(self.pid) == self.began
+        // One that has ended is there until its parent takes note of it.
+        stat(self.pid).is_some_and(|(state, began)| Some(began) == self.began && state != "Z")
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -149,11 +150,14 @@ fn same(file: &File, path: &Path) -> bool {
     (ours.dev(), ours.ino()) == (there.dev(), there.ino())
 }
 
-/// The 22nd field of what Linux says of a process. The second one is its name, in brackets, with anything inside.
-fn began(pid: u32) -> Option<u64> {
+/// The state of a process, and when it began: the 3rd and the 22nd field of what Linux says of it. The 2nd one is its
+/// name, in brackets, with anything inside.
+fn stat(pid: u32) -> Option<(String, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.to_owned();
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 const TRIES: usize = 20;

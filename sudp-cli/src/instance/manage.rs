@@ -1,13 +1,19 @@
 //! The commands that manage instances: which one is meant, and what is done to it.
 
 use std::io::IsTerminal;
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+#[cfg(not(target_os = "linux"))]
+use rustix::process::kill_process;
+use rustix::process::{Pid, Signal};
+#[cfg(target_os = "linux")]
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::call::{self, Call};
-use super::lock::{self, Found};
+use super::lock::{self, Found, Process};
 use super::paths::{Files, Folders};
 use super::protocol::Request;
 use super::saved::Saved;
@@ -125,20 +131,21 @@ pub fn stop(files: &Files, limit: Duration) -> Outcome<Ended> {
         Found::Unknown => return Err(call::hidden(files)),
     }
     let deadline = Instant::now() + limit;
+    let target = Target::of(files);
     // One that cannot be asked is told by a signal, which means the same to it.
     let asked = Call::with(files).and_then(|mut call| call.tell(&Request::Stop {}));
     if asked.is_err() {
-        signal(files, Signal::TERM);
+        target.signal(Signal::TERM);
     }
-    if gone(files, deadline) {
+    if target.gone(files, deadline) {
         return Ok(Ended::Finished);
     }
-    signal(files, Signal::TERM);
-    if gone(files, Instant::now() + HURRY) {
+    target.signal(Signal::TERM);
+    if target.gone(files, Instant::now() + HURRY) {
         return Ok(Ended::Hurried);
     }
-    signal(files, Signal::KILL);
-    if gone(files, Instant::now() + HURRY) {
+    target.signal(Signal::KILL);
+    if target.gone(files, Instant::now() + HURRY) {
         lock::clear(files);
         return Ok(Ended::Killed);
     }
@@ -188,38 +195,60 @@ fn nothing(folders: &Folders, roles: &[Role], name: &Name) -> Failure {
     Failure::new(Exit::NotRunning, format!("{what} called {name} runs: {hint}"))
 }
 
-/// Waits until nobody holds the lock of an instance.
-fn gone(files: &Files, deadline: Instant) -> bool {
-    while matches!(lock::look(&files.pid), Found::Running(_)) {
-        if Instant::now() >= deadline {
-            return false;
+/// The process that is an instance, and never another one that comes by its number.
+#[derive(Debug)]
+struct Target {
+    process: Option<Process>,
+    #[cfg(target_os = "linux")]
+    handle: Option<OwnedFd>,
+}
+
+impl Target {
+    /// The one that holds the lock now.
+    fn of(files: &Files) -> Self {
+        let process = match lock::look(&files.pid) {
+            Found::Running(process) => process,
+            Found::Dead(_) | Found::Nothing | Found::Unknown => None,
+        };
+        #[cfg(target_os = "linux")]
+        {
+            let pid = |process: Process| Pid::from_raw(i32::try_from(process.pid).ok()?);
+            let handle = process.and_then(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+            // If the process that began then lives now, it is the one that the handle was opened for.
+            let handle = handle.filter(|_| process.is_some_and(|process| process.lives()));
+            Self { process, handle }
         }
-        thread::sleep(PAUSE);
+        #[cfg(not(target_os = "linux"))]
+        Self { process }
     }
-    true
-}
 
-/// Signals the process that holds the lock of an instance, and never another that has come by its number.
-#[cfg(target_os = "linux")]
-fn signal(files: &Files, signal: Signal) {
-    use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
-
-    let Found::Running(Some(process)) = lock::look(&files.pid) else { return };
-    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return };
-    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return };
-    // The handle is held: if the process that began then still lives now, it is the one behind the handle.
-    if process.lives() {
-        let _ = pidfd_send_signal(handle, signal);
+    #[cfg(target_os = "linux")]
+    fn signal(&self, signal: Signal) {
+        if let Some(handle) = &self.handle {
+            // It may have ended just now.
+            let _ = pidfd_send_signal(handle, signal);
+        }
     }
-}
 
-#[cfg(not(target_os = "linux"))]
-fn signal(files: &Files, signal: Signal) {
-    use rustix::process::{Pid, kill_process};
+    #[cfg(not(target_os = "linux"))]
+    fn signal(&self, signal: Signal) {
+        let pid = self.process.and_then(|process| Pid::from_raw(i32::try_from(process.pid).ok()?));
+        if let Some(pid) = pid {
+            let _ = kill_process(pid, signal);
+        }
+    }
 
-    let Found::Running(Some(process)) = lock::look(&files.pid) else { return };
-    if let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, signal);
+    /// Waits until it has ended, and let go of its lock.
+    fn gone(&self, files: &Files, deadline: Instant) -> bool {
+        let ours = |process| self.process.is_none() || self.process == process;
+        let runs = || matches!(lock::look(&files.pid), Found::Running(process) if ours(process));
+        while runs() || self.process.is_some_and(|process| process.lives()) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(PAUSE);
+        }
+        true
     }
 }
 
