@@ -23,7 +23,8 @@ use self::worker::{Worker, cpu_of_process};
 use crate::args::Output;
 use crate::args::bench::BenchArgs;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::run::echo::{Echo, runtime, say};
+use crate::run::echo::{Echo, say};
+use crate::run::rt::block_on;
 
 /// Measures, and prints what was found.
 pub(crate) fn run(args: &BenchArgs) -> Outcome {
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &BenchArgs) -> Outcome {
         optimised: !cfg!(debug_assertions),
         results: Vec::new(),
     };
-    runtime()?.block_on(async {
+    block_on(async {
         let mut load = site.load().await?;
         let number = sizes.len() * tests.len() * site.paths().len() * usize::from(args.rounds);
         let about = args.length * u32::try_from(number).unwrap_or(u32::MAX);
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &BenchArgs) -> Outcome {
                 report.add(size, test, path, &found);
             }
         }
-        Ok::<(), Failure>(())
+        Ok(())
     })?;
     match args.output {
         Output::Text => report.lines().iter().for_each(|line| say(format_args!("{line}"))),

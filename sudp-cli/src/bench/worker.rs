@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::exit::{Exit, Failure, Outcome};
-use crate::run::echo::runtime;
+use crate::run::rt::block_on;
 
 /// A thread with a runtime, on which something runs for as long as this is held.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Worker {
                 drop(kept);
                 Ok(())
             };
-            if let Err(failure) = runtime().and_then(|runtime| runtime.block_on(run)) {
+            if let Err(failure) = block_on(run) {
                 let _ = ready.send(Err(failure));
             }
         });
@@ -86,7 +86,7 @@ mod tests {
         };
         let (worker, ()) = Worker::start("busy", set).unwrap();
         busy(worked * 4);
-        let used = runtime().unwrap().block_on(worker.cpu()).unwrap();
+        let used = block_on(worker.cpu()).unwrap();
         assert!((worked..worked * 3).contains(&used), "{used:?}");
         assert!(cpu_of_process() >= worked * 5);
     }

@@ -31,15 +31,16 @@ use self::others::Others;
 use self::plan::Plan;
 use self::relay::{Cut, Relay};
 use self::show::{Link, Show, View, short};
-use super::echo::{Echo, cannot_listen, runtime};
+use super::echo::{Echo, cannot_listen};
 use super::interrupt::Interrupt;
+use super::rt::block_on;
 use crate::args::Common;
 use crate::args::demo::DemoArgs;
 use crate::exit::{Exit, Failure, Outcome};
 
 /// Shows it.
 pub(crate) fn run(args: &DemoArgs, common: &Common) -> Outcome {
-    runtime()?.block_on(async {
+    block_on(async {
         let mut interrupt = Interrupt::new()?;
         let mut stage = Stage::set(args, Show::new(common.color)).await?;
         let stays = stage.play(&mut interrupt).await && (args.stay || args.length.is_none());
@@ -312,13 +313,12 @@ impl Stage {
         let port = self.entrance.port();
         for line in [
             "",
-            "The tunnel stays up. Type into another terminal:",
+            "The tunnel stays up. Type one of these into another terminal:",
             "",
             &format!("    nc -u 127.0.0.1 {port}"),
+            &format!("    socat - UDP:127.0.0.1:{port}"),
             "",
-            "and every line comes back from the echo service behind it.",
-            &format!("(Without nc: socat - UDP:127.0.0.1:{port})"),
-            "Ctrl-C ends the demo.",
+            "and every line you type there comes back from the echo service. Ctrl-C ends the demo.",
             "",
         ] {
             self.show.say(line, 0);
@@ -332,7 +332,7 @@ impl Stage {
                 // Nothing is sent any more: what comes now would be doubled, and does not.
                 _ = application.recv(|_, payload| books.borrow_mut().answered(*begun, payload)) => {}
                 _ = lines.tick() => books.borrow_mut().others.breathe(),
-                () = interrupt.came() => return,
+                () = interrupt.came() => return self.show.end_line(),
             }
         }
     }

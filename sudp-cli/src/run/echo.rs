@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use sudp_tokio::proto::driver::Datagram;
 use sudp_tokio::{Tokio, UdpOptions, UdpPort};
-use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use super::interrupt::Interrupt;
+use super::rt::block_on;
 use crate::args::Common;
 use crate::exit::{Exit, Failure, Outcome};
 
@@ -39,7 +39,7 @@ pub(crate) struct Counts {
 
 /// Echoes at these addresses until it is stopped.
 pub(crate) fn run(listen: &[SocketAddr], common: &Common) -> Outcome {
-    runtime()?.block_on(async {
+    block_on(async {
         let mut interrupt = Interrupt::new()?;
         let mut services = JoinSet::new();
         let (stop, stopped) = tokio::sync::watch::channel(());
@@ -155,12 +155,6 @@ pub(crate) fn say(line: std::fmt::Arguments<'_>) {
 pub(crate) fn count(number: u64, of: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{number} {of}{s}")
-}
-
-/// One thread is enough for what these commands do.
-pub(crate) fn runtime() -> Outcome<Runtime> {
-    let built = Builder::new_current_thread().enable_all().build();
-    built.map_err(|error| Failure::new(Exit::Failed, format!("the system gives no event loop: {error}")))
 }
 
 /// Why `what` does not listen there, and what to do.

@@ -163,7 +163,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::run::echo::runtime;
+    use crate::run::rt::block_on;
 
     async fn beside() -> (Relay, TcpListener) {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_reset_is_told_to_both_ends_and_others_may_come() {
-        runtime().unwrap().block_on(async {
+        let story = async {
             let (relay, server) = beside().await;
             let (mut near, mut far) = pair(&relay, &server).await;
             relay.cut(Cut::Reset);
@@ -189,12 +189,14 @@ mod tests {
                 assert_eq!(end.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
             }
             pair(&relay, &server).await;
-        });
+            Ok(())
+        };
+        block_on(story).unwrap();
     }
 
     #[test]
     fn a_silence_is_told_to_nobody_and_others_may_come() {
-        runtime().unwrap().block_on(async {
+        let story = async {
             let (relay, server) = beside().await;
             let (mut near, mut far) = pair(&relay, &server).await;
             relay.cut(Cut::Silence);
@@ -204,12 +206,14 @@ mod tests {
             assert!(timeout(Duration::from_millis(10), near.read_u8()).await.is_err(), "somebody was told");
             relay.cut(Cut::Reset);
             assert!(far.read_u8().await.is_err(), "what was held back came through at last");
-        });
+            Ok(())
+        };
+        block_on(story).unwrap();
     }
 
     #[test]
     fn a_refusal_refuses_and_ends() {
-        runtime().unwrap().block_on(async {
+        let story = async {
             let (relay, server) = beside().await;
             let (mut near, _far) = pair(&relay, &server).await;
             relay.cut(Cut::Refusal(Duration::from_millis(300)));
@@ -223,6 +227,8 @@ mod tests {
             assert!(!relay.refuses());
             drop(server.accept().await.unwrap());
             pair(&relay, &server).await;
-        });
+            Ok(())
+        };
+        block_on(story).unwrap();
     }
 }

@@ -169,6 +169,13 @@ impl Show {
         }
     }
 
+    /// A terminal has shown the keys that interrupted: what follows begins a line.
+    pub(super) fn end_line(&self) {
+        if self.terminal {
+            self.say("", 0);
+        }
+    }
+
     /// To where the block begins. A terminal that has become narrower has broken its rows.
     fn back(&self, width: usize) -> String {
         let rows: usize = self.painted.iter().map(|row| row.div_ceil(width.max(1)).max(1)).sum();
@@ -184,8 +191,11 @@ impl Show {
         rows.push(format!("{:LABEL$}{}", "answers", self.chart(view, width)));
         rows.push(String::new());
         let room = height.saturating_sub(rows.len() + 1);
-        let mut story: Vec<String> = self.story.iter().flat_map(|line| wrap(line, width, TIME)).collect();
-        rows.extend(story.drain(story.len().saturating_sub(room)..));
+        let mut story: Vec<Vec<String>> = self.story.iter().map(|line| wrap(line, width, TIME)).collect();
+        while story.iter().map(Vec::len).sum::<usize>() > room {
+            story.remove(0);
+        }
+        rows.extend(story.into_iter().flatten());
         rows.truncate(height.saturating_sub(1).max(1));
         rows
     }
