@@ -180,7 +180,9 @@ fn rate(a_second: f64) -> String {
 
 /// Digits in groups of three.
 fn grouped(digits: &str) -> String {
-    let comma = |(index, digit)| [(index > 0 && (digits.len() - index).is_multiple_of(3)).then_some(','), Some(digit)];
+    let comma = |(index, digit): (usize, char)| {
+        [(index > 0 && (digits.len() - index).is_multiple_of(3)).then_some(','), Some(digit)]
+    };
     digits.chars().enumerate().flat_map(comma).flatten().collect()
 }
 
