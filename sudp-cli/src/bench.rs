@@ -33,7 +33,7 @@ pub(crate) fn run(args: &BenchArgs) -> Outcome {
         Some(server) => Site::there(server, args)?,
     };
     let sizes = if args.size.is_empty() { vec![64, 1_200] } else { args.size.clone() };
-    let usual = if args.server.is_some() { 10_000 } else { 100_000 };
+    let usual = if args.server.is_some() { 10_000 } else { 50_000 };
     let tests = [Test::Quiet, Test::Window(args.window), Test::Flood(args.rate.unwrap_or(usual))];
     let mut report = Report {
         schema: 1,

@@ -33,7 +33,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "PIN", requires = "server", conflicts_with = "tls_ca")]
     pub tls_pin: Vec<Pin>,
     /// How long each test takes
-    #[arg(long = "for", value_name = "TIME", default_value = "400ms", value_parser = time)]
+    #[arg(long = "for", value_name = "TIME", default_value = "300ms", value_parser = time)]
     pub length: Duration,
     /// How often each is done; what is printed is the median
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=99))]
@@ -44,7 +44,7 @@ pub struct BenchArgs {
     /// How many datagrams are under way in the test with a window
     #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub window: u16,
-    /// How many datagrams a second are offered in a flood [default: 100000, 10000 to a given server]
+    /// How many datagrams a second are offered in a flood [default: 50000, 10000 to a given server]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub rate: Option<u32>,
     /// How it is printed

@@ -338,7 +338,8 @@ impl Stage {
     }
 
     async fn leave(self) {
-        let Self { client, server, .. } = self;
+        let Self { client, server, relay, .. } = self;
+        relay.clear();
         client.drain(SECOND).await;
         server.drain(SECOND).await;
     }

@@ -74,6 +74,11 @@ impl Relay {
         });
     }
 
+    /// Ends what is silent, so that nobody waits for it any more.
+    pub(super) fn clear(&self) {
+        self.weather.send_modify(|weather| weather.reset = weather.reset.max(weather.silent));
+    }
+
     /// Whether who dials is refused.
     pub(super) fn refuses(&self) -> bool {
         self.weather.borrow().closed.is_some_and(|until| Instant::now() < until)
@@ -204,8 +209,10 @@ mod tests {
             pair(&relay, &server).await;
             assert!(timeout(Duration::from_millis(100), far.read_u8()).await.is_err(), "something came through");
             assert!(timeout(Duration::from_millis(10), near.read_u8()).await.is_err(), "somebody was told");
-            relay.cut(Cut::Reset);
+            let (mut other, _far) = pair(&relay, &server).await;
+            relay.clear();
             assert!(far.read_u8().await.is_err(), "what was held back came through at last");
+            assert!(timeout(Duration::from_millis(50), other.read_u8()).await.is_err(), "another was ended, too");
             Ok(())
         };
         block_on(story).unwrap();
