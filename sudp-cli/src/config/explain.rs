@@ -105,7 +105,7 @@ fn section(path: &str) -> Map<String, Value> {
         let inner = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         match keys::find(&inner) {
             None => {
-                properties.insert(name.to_owned(), nullable(Value::Object(section(&inner))));
+                properties.insert(name.to_owned(), Value::Object(section(&inner)));
             }
             Some(key) => {
                 properties.insert(name.to_owned(), property(key));
@@ -118,7 +118,8 @@ fn section(path: &str) -> Map<String, Value> {
         }
     }
     let mut section = Map::new();
-    section.insert("type".into(), json!("object"));
+    // A section may be there and be empty.
+    section.insert("type".into(), json!(["object", "null"]));
     section.insert("properties".into(), Value::Object(properties));
     section.insert("additionalProperties".into(), json!(false));
     section
@@ -164,11 +165,6 @@ fn value(kind: Kind) -> Value {
         Kind::ServerUrl => json!({"type": "string", "pattern": "^([wW][sS]|[hH][tT][tT][pP])[sS]?://"}),
         Kind::File | Kind::Levels | Kind::Pin | Kind::Proxy | Kind::Rule | Kind::Socket => json!({"type": "string"}),
     }
-}
-
-/// A section may be there and be empty.
-fn nullable(section: Value) -> Value {
-    json!({"anyOf": [section, {"type": "null"}]})
 }
 
 fn indent(depth: usize) -> String {

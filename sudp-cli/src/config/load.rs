@@ -1,6 +1,7 @@
 //! From the command line, the environment and the files to one configuration.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ pub struct Sources {
 pub struct Flags(Vec<Flag>);
 
 /// One key that the command line sets.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Flag {
     /// The key, as `server.listen`.
     pub key: &'static str,
@@ -59,6 +60,16 @@ impl Flags {
     /// Everything that was said.
     pub fn iter(&self) -> impl Iterator<Item = &Flag> {
         self.0.iter()
+    }
+}
+
+impl fmt::Debug for Flag {
+    /// Secrets are left out, for this may end up in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match keys::find(self.key).is_some_and(|key| key.secret) {
+            true => write!(f, "{} ({})", self.flag, self.key),
+            false => write!(f, "{} ({}) {:?}", self.flag, self.key, self.values),
+        }
     }
 }
 

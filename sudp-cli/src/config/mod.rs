@@ -13,6 +13,7 @@ mod values;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -98,7 +99,7 @@ pub struct ServerTls {
 }
 
 /// What a client does.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     /// Its servers, the preferred first.
     pub servers: Vec<ServerConfig>,
@@ -120,6 +121,26 @@ pub struct Client {
     pub tls: ClientTls,
     /// How long it takes to finish what is under way when it is told to stop.
     pub shutdown: Duration,
+}
+
+impl fmt::Debug for Client {
+    /// The values of headers are secrets, and are left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { servers, name, links, max_link_age, tunnels, max_retries, proxy, headers, tls, shutdown } = self;
+        let headers: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Client")
+            .field("servers", servers)
+            .field("name", name)
+            .field("links", links)
+            .field("max_link_age", max_link_age)
+            .field("tunnels", tunnels)
+            .field("max_retries", max_retries)
+            .field("proxy", &proxy.as_ref().map(|proxy| &proxy.address))
+            .field("headers", &headers)
+            .field("tls", tls)
+            .field("shutdown", shutdown)
+            .finish()
+    }
 }
 
 /// How a client speaks TLS.

@@ -238,6 +238,7 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
         .with("proxy", "http://me:canary@proxy:1\n")
         .with("headers", "# for the gateway\nX-Token: canary\n\nX-B: c: d\n");
     let loaded = Sources::default().load_in(Role::Client, &folder.surroundings(&[])).unwrap();
+    assert!(!format!("{loaded:?}").contains("canary"), "{loaded:?}");
     assert_eq!(loaded.config.client.proxy.unwrap().address.to_string(), "proxy:1");
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(loaded.config.client.headers, [header("X-Token", "canary"), header("X-B", "c: d")]);
@@ -262,6 +263,7 @@ fn headers_of_the_command_line_come_over_those_of_the_file() {
     let mut flags = Flags::default();
     flags.set("client.headers", "--header", [format!("@{}", folder.0.join("lines").display()), "D: 5".into()]);
     let sources = Sources { flags, ..Sources::default() };
+    assert!(!format!("{sources:?}").contains("D: 5"), "{sources:?}");
     let loaded = sources.load_in(Role::Client, &folder.surroundings(&[])).unwrap();
     let headers: Vec<_> = loaded.config.client.headers.iter().map(|(name, value)| format!("{name}{value}")).collect();
     assert_eq!(headers, ["A1", "B3", "C4", "D5"]);

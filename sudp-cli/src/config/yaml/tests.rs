@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn read_all(text: &str) -> (Map, Vec<String>) {
@@ -104,4 +106,30 @@ fn what_is_too_much_is_refused_quickly() {
         problem(&text);
     }
     assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_odd_to_be_refused_in_one_line(text in "[a-z:#&*!|>'\"{}\\[\\], \n\t-]{0,60}|\\PC{0,40}") {
+        let (_, problems) = read_all(&text);
+        for problem in problems {
+            prop_assert!(problem.starts_with("f") && !problem.contains('\n') && problem.len() < 400, "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_was_hit_somewhere_is_read_or_refused(at in 0_usize..400, with in "\\PC|[\n\t:{}\\[\\]*&-]") {
+        let whole = "server:\n  listen: [127.0.0.1:80, '[::1]:80']\n  tls: {cert: a, key: b}\nclient:\n  tunnels:\n\
+                     \x20   - forward 1:h:2\n    - {socks: 1, name: \"x\"}\n  headers: {A: |-\n    b\n  }\n";
+        let mut text = whole.to_owned();
+        let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.insert_str(at, &with);
+        let mut problems = Vec::new();
+        let mut tree = read(&text, &Path::new("f").into(), &mut problems);
+        super::super::check::sift(&mut tree, &mut problems);
+        super::super::decode::decode(&tree, &[], &mut problems);
+        for problem in problems {
+            prop_assert!(!problem.to_string().contains('\n'), "{problem}");
+        }
+    }
 }
