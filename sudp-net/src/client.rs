@@ -200,7 +200,13 @@ impl<R: Runtime> Client<R> {
     /// What happens from now on. What has happened before, as the beginning of a session, is seen in
     /// [`stats`](Self::stats): a client does not wait for anybody to listen.
     pub fn events(&self) -> Events<ClientEvent> {
-        self.0.events.subscribe()
+        self.events_where(|_| true)
+    }
+
+    /// Of what happens from now on, that which is wanted: where nobody cares, flows that come and go by the
+    /// thousand wake nobody.
+    pub fn events_where(&self, wanted: impl Fn(&ClientEvent) -> bool + Send + 'static) -> Events<ClientEvent> {
+        self.0.events.subscribe(wanted)
     }
 
     /// Waits until the client has a session, which is not to say that it never loses it. Why there is none so

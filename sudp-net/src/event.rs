@@ -84,27 +84,39 @@ impl<T> Stream for Events<T> {
 }
 
 /// Who wants to know.
-#[derive(Debug)]
-pub(crate) struct Subscribers<T>(Mutex<Option<Vec<mpsc::Sender<T>>>>);
+pub(crate) struct Subscribers<T>(Mutex<Option<Vec<Subscriber<T>>>>);
+
+struct Subscriber<T> {
+    sender: mpsc::Sender<T>,
+    wanted: Wanted<T>,
+}
+
+/// Whether an event is one of those that somebody wants to know.
+type Wanted<T> = Box<dyn Fn(&T) -> bool + Send>;
 
 impl<T: Clone> Subscribers<T> {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(Some(Vec::new())))
     }
 
-    pub(crate) fn subscribe(&self) -> Events<T> {
+    pub(crate) fn subscribe(&self, wanted: impl Fn(&T) -> bool + Send + 'static) -> Events<T> {
         let (sender, receiver) = mpsc::channel(KEPT);
-        if let Some(senders) = &mut *lock(&self.0) {
-            senders.push(sender);
+        if let Some(subscribers) = &mut *lock(&self.0) {
+            subscribers.push(Subscriber { sender, wanted: Box::new(wanted) });
         }
         Events(receiver)
     }
 
     pub(crate) fn tell(&self, event: &T) {
-        if let Some(senders) = &mut *lock(&self.0) {
-            senders.retain_mut(|sender| match sender.try_send(event.clone()) {
-                Ok(()) => true,
-                Err(error) => !error.is_disconnected(),
+        if let Some(subscribers) = &mut *lock(&self.0) {
+            subscribers.retain_mut(|Subscriber { sender, wanted }| {
+                if !wanted(event) {
+                    return !sender.is_closed();
+                }
+                match sender.try_send(event.clone()) {
+                    Ok(()) => true,
+                    Err(error) => !error.is_disconnected(),
+                }
             });
         }
     }

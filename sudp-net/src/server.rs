@@ -172,7 +172,13 @@ impl<R: Runtime> Server<R> {
 
     /// What happens from now on.
     pub fn events(&self) -> Events<ServerEvent> {
-        self.shared.events.subscribe()
+        self.events_where(|_| true)
+    }
+
+    /// Of what happens from now on, that which is wanted: where nobody cares, flows that come and go by the
+    /// thousand wake nobody.
+    pub fn events_where(&self, wanted: impl Fn(&ServerEvent) -> bool + Send + 'static) -> Events<ServerEvent> {
+        self.shared.events.subscribe(wanted)
     }
 
     /// The sessions there are.

@@ -15,9 +15,10 @@ use sudp_tokio::tls::{self, Identity, Trust};
 use sudp_tokio::{Client, ClientEvent, ClientOptions, ConnectError, Events, ProxyRules};
 use tokio::sync::{Mutex, broadcast, mpsc};
 
-use super::life::{Life, unchanged, until_done};
-use super::tell::{Note, session_name};
+use super::life::{Life, Signals, unchanged, until_done};
+use super::tell::{self, Note, session_name};
 use super::{Start, rt, show};
+use crate::capture::feed;
 use crate::config::{Client as Settings, Config};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::instance::protocol::{Event, Record, Wanted};
@@ -39,21 +40,25 @@ pub fn run(start: Start) -> Outcome {
     let Start { sources, color, ready } = start;
     let life = Life::begin(Role::Client, sources, color)?;
     rt::block_on(async {
-        let config = life.config();
-        let (client, events) = connect(&config)?;
+        let (signals, config) = (Signals::listen()?, life.config());
+        let (client, events) = connect(&life, &config)?;
         let app = App::new(&life, client);
         app.open_tunnels(&config).await?;
         let all = super::App::Client(Arc::clone(&app));
         let serving = || life.serve(&all, ready);
-        until_done(&life, all.clone(), app.keep(events, serving)).await
+        until_done(&life, signals, all.clone(), app.keep(events, serving)).await
     })
 }
 
 /// Starts a client as it is configured. No event is missed.
-pub(super) fn connect(config: &Config) -> Outcome<(Client, Events<ClientEvent>)> {
+pub(super) fn connect(life: &Arc<Life>, config: &Config) -> Outcome<(Client, Events<ClientEvent>)> {
     let options = options(config)?;
     let client = sudp_tokio::connect(options).map_err(|error| cannot_connect(&config.client, error))?;
-    let events = client.events();
+    let life = Arc::clone(life);
+    let events = client.events_where(move |event| match event {
+        ClientEvent::Session(event) => !tell::is_of_flow(event) || life.minds_flows(),
+        _ => true,
+    });
     Ok((client, events))
 }
 

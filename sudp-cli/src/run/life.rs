@@ -134,11 +134,7 @@ impl Life {
     }
 
     /// Does what signals ask for. It ends when it was twice told to end by them, with how that is told.
-    pub(super) async fn signals(&self, app: App) -> Failure {
-        let mut signals = match Signals::new() {
-            Ok(signals) => signals,
-            Err(error) => return Failure::new(Exit::Temporary, format!("cannot listen for signals: {error}")),
-        };
+    async fn obey(&self, mut signals: Signals, app: App) -> Failure {
         let (terminal, mut last) = (has_terminal(), None);
         loop {
             let asked = signals.next().await;
@@ -206,10 +202,15 @@ impl Life {
 }
 
 /// Runs until `main` has ended, or it is told to end for the second time.
-pub(super) async fn until_done(life: &Life, app: App, main: impl Future<Output = Outcome>) -> Outcome {
+pub(super) async fn until_done(
+    life: &Life,
+    signals: Signals,
+    app: App,
+    main: impl Future<Output = Outcome>,
+) -> Outcome {
     tokio::select! {
         outcome = main => outcome,
-        failure = life.signals(app) => Err(failure),
+        failure = life.obey(signals, app) => Err(failure),
         () = life.stopped(2) => Ok(()),
     }
 }
@@ -265,7 +266,8 @@ enum Asked {
     Terminate,
 }
 
-struct Signals {
+/// The signals that are listened to, from the moment this is made.
+pub(super) struct Signals {
     figures: Signal,
     interrupt: Signal,
     reload: Signal,
@@ -274,13 +276,18 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    /// To be called inside the runtime, before anything is there that a signal could leave behind.
+    pub(super) fn listen() -> Outcome<Self> {
+        let listen = |kind| {
+            let failed = |error| Failure::new(Exit::Temporary, format!("cannot listen for signals: {error}"));
+            signal(kind).map_err(failed)
+        };
         Ok(Self {
-            figures: signal(SignalKind::user_defined2())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            reload: signal(SignalKind::hangup())?,
-            reopen: signal(SignalKind::user_defined1())?,
-            terminate: signal(SignalKind::terminate())?,
+            figures: listen(SignalKind::user_defined2())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            reload: listen(SignalKind::hangup())?,
+            reopen: listen(SignalKind::user_defined1())?,
+            terminate: listen(SignalKind::terminate())?,
         })
     }
 

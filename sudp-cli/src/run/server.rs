@@ -13,10 +13,11 @@ use sudp_tokio::tls::{self, Identity, ServerTls, TlsError};
 use sudp_tokio::{Admit, BindError, Server, ServerEvent, ServerOptions, Verdict, Visit};
 use tokio::sync::{broadcast, mpsc};
 
-use super::life::{Life, cannot_listen, lock, unchanged, until_done};
+use super::life::{Life, Signals, cannot_listen, lock, unchanged, until_done};
 use super::rt::{self, Threads};
 use super::tell::{self, Note, session_name};
 use super::{Start, show};
+use crate::capture::feed;
 use crate::config::{Config, Server as Settings, ServerTls as Files};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::instance::protocol::{Event, Record, Wanted};
@@ -37,7 +38,7 @@ pub fn run(start: Start) -> Outcome {
     let Start { sources, color, ready } = start;
     let life = Life::begin(Role::Server, sources, color)?;
     rt::block_on(async {
-        let config = life.config();
+        let (signals, config) = (Signals::listen()?, life.config());
         let (threads, _workers) = Threads::start(config.server.threads).map_err(|error| {
             Failure::new(Exit::Temporary, format!("cannot begin as many threads as configured: {error}"))
         })?;
@@ -45,7 +46,7 @@ pub fn run(start: Start) -> Outcome {
         app.introduce(&config, threads.count());
         let all = super::App::Server(Arc::clone(&app));
         life.serve(&all, ready)?;
-        let done = until_done(&life, all, app.serve()).await;
+        let done = until_done(&life, signals, all, app.serve()).await;
         // Ended by force, it still has one: whoever is connected is told, if there is time for it.
         drop(lock(&app.server).take());
         done
@@ -106,7 +107,11 @@ impl App {
     /// Tells what happens until it is to end; then it ends in peace.
     async fn serve(&self) -> Outcome {
         let Some(server) = self.server() else { return Ok(()) };
-        let mut events = server.events();
+        let life = Arc::clone(&self.life);
+        let mut events = server.events_where(move |event| match event {
+            ServerEvent::Session(_, event) => !tell::is_of_flow(event) || life.minds_flows(),
+            _ => true,
+        });
         let stopped = self.life.stopped(1);
         tokio::pin!(stopped);
         loop {

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until};
 
 use super::client::{App, Progress, connect, follow, over};
-use super::life::{Life, until_done};
+use super::life::{Life, Signals, until_done};
 use super::{Start, rt};
 use crate::args::spec::{Kind, TunnelSpec};
 use crate::exit::{Exit, Failure, Outcome};
@@ -28,11 +28,12 @@ pub fn run(start: Start, to: &str) -> Outcome {
     };
     let life = Life::begin(Role::Client, sources, color)?;
     rt::block_on(async {
-        let (client, events) = connect(&life.config())?;
+        let signals = Signals::listen()?;
+        let (client, events) = connect(&life, &life.config())?;
         let app = super::App::Client(App::new(&life, client.clone()));
         life.serve(&app, ready)?;
         let tie = Tie { client, life: &life, to, spec, settled: None };
-        until_done(&life, app, tie.run(events)).await
+        until_done(&life, signals, app, tie.run(events)).await
     })
 }
 

@@ -158,6 +158,11 @@ pub(super) fn session(event: &Event, flows: bool) -> Option<Note> {
     Some(note)
 }
 
+/// Whether it speaks of a flow, of which there may be very many.
+pub(super) fn is_of_flow(event: &Event) -> bool {
+    matches!(event, Event::FlowClosed { .. } | Event::FlowOpened { .. })
+}
+
 /// A session's name, as everybody writes it.
 pub(super) fn session_name(session: SessionId) -> String {
     session.0.iter().map(|byte| format!("{byte:02x}")).collect()

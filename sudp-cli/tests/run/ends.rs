@@ -111,6 +111,16 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn a_signal_that_comes_early_is_obeyed_all_the_same() {
+    for _ in 0..5 {
+        let (server, _) = Sudp::server(&[]);
+        server.signal(Signal::HUP);
+        server.signal(Signal::TERM);
+        server.end().with(0, "stopped");
+    }
+}
+
+#[test]
 fn figures_are_logged_when_they_are_asked_for() {
     let service = echo();
     let (mut server, url) = Sudp::server(&["--allow", "127.0.0.0/8"]);

@@ -5,7 +5,7 @@ use super::rig::{Folder, Sudp, answers, echo, run};
 #[test]
 fn a_certificate_that_nobody_vouches_for_is_refused_and_its_pin_is_the_way_out() {
     let (folder, service) = (Folder::new(), echo());
-    let made = run(&["cert", "--out", &folder.path().display().to_string(), "localhost", "127.0.0.1"]);
+    let made = run(&["cert", "--out", &folder.path().display().to_string(), "--name", "127.0.0.1"]);
     assert_eq!(made.code, Some(0), "{made:#?}");
     let find = |name: &str| {
         let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
