@@ -17,6 +17,7 @@ use crate::exit::Outcome;
 use crate::instance::{Id, Name, serve};
 use crate::run::{self, Start};
 use crate::status::Role;
+use crate::top;
 
 /// `sudp client`: in the foreground, or what manages those in the background.
 #[derive(Debug, Args)]
@@ -131,7 +132,7 @@ impl RunClient {
 impl ClientArgs {
     /// Does what is asked for.
     pub fn run(self, common: &Common) -> Outcome {
-        let Self { run, stdio, manage, .. } = self;
+        let Self { run, interactive, stdio, manage } = self;
         if let Some(manage) = manage {
             return manage.run(common);
         }
@@ -146,6 +147,7 @@ impl ClientArgs {
         let start = Start { sources, color: common.color, ready: Box::new(|_| Ok(())) };
         serve::foreground(id.as_ref(), start, |start| match stdio {
             Some(to) => run::stdio::run(start, &to),
+            None if interactive => top::interactive(start),
             None => run::client::run(start),
         })
     }

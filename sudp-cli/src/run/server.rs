@@ -10,7 +10,7 @@ use sudp_tokio::proto::config::Limits;
 use sudp_tokio::proto::server::Identification;
 use sudp_tokio::proto::wire::{FlowId, SessionId};
 use sudp_tokio::tls::{self, Identity, ServerTls, TlsError};
-use sudp_tokio::{Admit, BindError, Server, ServerEvent, ServerOptions, Verdict, Visit};
+use sudp_tokio::{Admit, BindError, Gone, Server, ServerEvent, ServerOptions, Verdict, Visit};
 use tokio::sync::{broadcast, mpsc};
 
 use super::life::{Life, Signals, cannot_listen, lock, unchanged, until_done};
@@ -264,7 +264,7 @@ impl App {
         let server = self.server().ok_or(()).map_err(over)?;
         let session = wanted.session.as_ref().map(|name| find(&server.sessions(), name)).transpose()?;
         let records = server.tap(session, feed::options(&wanted)).await.map_err(|Gone| over(()))?;
-        Ok(feed::feed(records, wanted, session_name, |_| Box::pin(std::future::ready(None))))
+        Ok(feed::feed(records, wanted, session_name, |_| Box::pin(ready(None))))
     }
 
     pub(super) fn stop(&self) {

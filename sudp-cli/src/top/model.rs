@@ -133,11 +133,6 @@ impl Model {
         self.keep_selection();
     }
 
-    /// Takes a line that tells what has happened.
-    pub(crate) fn handle_note(&mut self, at: SystemTime, text: &str) {
-        note(&mut self.live.events, at, Event::new(Weight::Usual, text));
-    }
-
     /// Takes that no frames come any more, for now.
     pub(crate) fn handle_loss(&mut self, at: SystemTime, why: &str) {
         if self.live.lost.is_none() {

@@ -1,10 +1,14 @@
 //! The terminal: keys in, screens out, and everything as it was when we leave, however that happens.
 
-use std::io::{self, IsTerminal, Stdout, stdin, stdout};
+use std::fs::OpenOptions;
+use std::future::poll_fn;
+use std::io::{self, IsTerminal, Stdout, stderr, stdin, stdout};
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Mutex, Once, PoisonError};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -37,8 +41,6 @@ pub(crate) enum Input {
     Gone,
     /// The instance cannot be seen any more, for now.
     Lost(String),
-    /// A line that tells what has happened.
-    Note(String),
     /// What became of a command, and what is said if it was done.
     Done(&'static str, Outcome),
     /// The process goes on after it was stopped.
@@ -93,7 +95,6 @@ pub(crate) fn show(
                 Input::Resized => {}
                 Input::Gone => end = Some(Left::Quit),
                 Input::Lost(why) => model.handle_loss(SystemTime::now(), &why),
-                Input::Note(text) => model.handle_note(SystemTime::now(), &text),
                 Input::Done(done, outcome) => model.handle_outcome(done, &outcome),
                 Input::Continued => screen.renew().map_err(cannot)?,
                 Input::Signal(number) => end = Some(Left::Signal(number)),
@@ -149,26 +150,28 @@ fn read_keys(tell: SyncSender<Input>) -> io::Result<()> {
     thread::Builder::new().name("sudp-keys".into()).spawn(read).map(|_| ())
 }
 
-/// From now on signals are told instead of ending the process with the terminal as it is.
-pub(crate) fn listen(tell: SyncSender<Input>) -> Outcome {
+/// From now on signals are told, instead of ending the process with the terminal as it is. One that is in the hands of
+/// somebody else, as of a client that runs, ends by what they do; then only is told that the process goes on.
+pub(crate) fn listen(tell: SyncSender<Input>, ending: bool) -> Outcome {
     let cannot = |error: io::Error| Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"));
     let runtime = Builder::new_current_thread().enable_io().build().map_err(cannot)?;
     let within = runtime.enter();
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-    let mut closed = signal(SignalKind::hangup()).map_err(cannot)?;
+    let ends = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let mut ends = ends.into_iter().filter(|_| ending).map(signal).collect::<io::Result<Vec<_>>>().map_err(cannot)?;
     let mut goes_on = signal(SignalKind::from_raw(Signal::CONT.as_raw())).map_err(cannot)?;
     drop(within);
     let wait = move || {
         runtime.block_on(async {
             loop {
-                let input = tokio::select! {
-                    _ = interrupt.recv() => Input::Signal(2),
-                    _ = terminate.recv() => Input::Signal(15),
-                    _ = closed.recv() => Input::Signal(1),
-                    _ = goes_on.recv() => Input::Continued,
-                };
-                if tell.send(input).is_err() {
+                let input = poll_fn(|cx| {
+                    for (came, number) in ends.iter_mut().zip([2, 15, 1]) {
+                        if came.poll_recv(cx).is_ready() {
+                            return Poll::Ready(Input::Signal(number));
+                        }
+                    }
+                    goes_on.poll_recv(cx).map(|_| Input::Continued)
+                });
+                if tell.send(input.await).is_err() {
                     return;
                 }
             }
@@ -185,6 +188,20 @@ struct Screen {
 
 /// Whether the terminal is ours: what we leave twice would take from others what they have set since.
 static OURS: AtomicBool = AtomicBool::new(false);
+
+/// The standard error, while nothing is to be written to it.
+static STDERR: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+/// From now on until the terminal is given back, nothing that is written to the standard error spoils the screen.
+pub(crate) fn hush() -> io::Result<()> {
+    if stderr().is_terminal() {
+        let kept = stderr().as_fd().try_clone_to_owned()?;
+        let nothing = OpenOptions::new().write(true).open("/dev/null")?;
+        *STDERR.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        rustix::stdio::dup2_stderr(nothing)?;
+    }
+    Ok(())
+}
 
 impl Screen {
     fn enter() -> io::Result<Self> {
@@ -218,7 +235,7 @@ impl Screen {
 
     /// Stops this process and all of its job, as Ctrl-Z does elsewhere.
     fn suspend(&mut self) -> io::Result<()> {
-        give_back()?;
+        leave()?;
         kill_current_process_group(Signal::TSTP)?;
         // The signal may reach another thread a moment later. Where nobody could have the job go on again, it is ignored.
         thread::sleep(SUSPENDED);
@@ -241,6 +258,13 @@ fn take() -> io::Result<()> {
 }
 
 fn give_back() -> io::Result<()> {
+    if let Some(kept) = STDERR.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        rustix::stdio::dup2_stderr(kept)?;
+    }
+    leave()
+}
+
+fn leave() -> io::Result<()> {
     if !OURS.swap(false, Ordering::SeqCst) {
         return Ok(());
     }

@@ -221,8 +221,9 @@ fn many_events_of_a_kind_are_told_as_their_number_and_only_the_latest_are_kept()
     model.handle_frame(frame);
     assert_eq!(texts(&model)[0], "4990 flows opened");
     assert_eq!(texts(&model).len(), 4, "and three were closed");
-    for at in 0..2000 {
-        model.handle_note(epoch(), &format!("note {at}"));
-    }
+    let mut frame = client(3);
+    frame.events = (0..2000).map(|at| (epoch(), format!("note {at}"))).collect();
+    frame.missed = 7;
+    model.handle_frame(frame);
     assert_eq!((texts(&model).len(), texts(&model).last().copied()), (EVENTS, Some("note 1999")));
 }
