@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Parser as _, Subcommand};
 
 use super::capture::CaptureArgs;
 use super::client::RunClient;
 use super::server::RunServer;
 use super::top::TopArgs;
-use super::{Common, Output};
-use crate::config::load::Flags;
+use super::{Cli, Command, Common, Output};
+use crate::config::load::{Flags, Sources};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::instance::manage::{self, Ended, Sought};
 use crate::instance::paths::{Files, Folders};
@@ -116,6 +116,16 @@ pub trait Runs: Args {
     fn take(&mut self, port: u16);
     /// Runs it.
     fn run(start: Start) -> Outcome;
+
+    /// What the configuration of an instance in the background is made from, which was typed in this folder.
+    fn sources(&mut self, common: &Common, folder: &Path, files: &Files) -> Sources {
+        self.settle(folder);
+        let named = common.config.clone().or_else(|| std::env::var_os("SUDP_CONFIG").map(PathBuf::from));
+        let mut sources = common.sources(Some(files.id.name.clone()), self.flags());
+        sources.file = named.map(|file| folder.join(file));
+        sources.log_file = Some(files.log.clone());
+        sources
+    }
 }
 
 impl Runs for RunServer {
@@ -225,7 +235,10 @@ impl Stop {
     /// Stops it, and starts it as it was started.
     pub fn run_restart(&self, roles: &[Role], common: &Common) -> Outcome {
         let files = manage::choose(&Folders::new(), roles, &self.which.instance, Sought::Known)?;
-        let (ended, serving) = manage::restart(&files, self.limit())?;
+        let saved = manage::saved(&files)?;
+        // While it can be seen that it would not start again, it goes on.
+        check(&saved, &files)?;
+        let (ended, serving) = manage::restart(&files, saved, self.limit())?;
         if let Some(ended) = ended {
             self.tell(&files, ended, common)?;
         }
@@ -302,18 +315,13 @@ fn start<S: Runs>(mut what: S, common: &Common) -> Outcome {
         return say(common, &show::serving(&id, &serving));
     };
 
-    what.settle(&folder);
     if let Some(port) = background.port {
         what.take(port);
     }
-    let mut common = common.clone();
-    let named = common.config.or_else(|| std::env::var_os("SUDP_CONFIG").map(PathBuf::from));
-    common.config = named.map(|file| folder.join(file));
-    let mut sources = common.sources(Some(id.name), what.flags());
-    sources.log_file = Some(files.log.clone());
+    let sources = what.sources(common, &folder, &files);
     let prepared = (|| {
         let log = sources.load(S::ROLE)?.config.log.file;
-        Ok(Saved { schema: saved::SCHEMA, arguments: typed(&common)?, folder, port: None, log })
+        Ok(Saved { schema: saved::SCHEMA, arguments: typed(common)?, folder, port: None, log })
     })();
     match prepared {
         Ok(saved) => {
@@ -325,6 +333,31 @@ fn start<S: Runs>(mut what: S, common: &Common) -> Outcome {
             Err(failure)
         }
     }
+}
+
+/// Whether what an instance was started by still makes a configuration.
+fn check(saved: &Saved, files: &Files) -> Outcome {
+    let words = std::iter::once("sudp").chain(saved.arguments.iter().map(String::as_str));
+    let unusable = |why: &dyn std::fmt::Display| {
+        let path = files.state.display();
+        Failure::new(Exit::Failed, format!("cannot use {path}, which says how it was started: {why}; use 'start' instead"))
+    };
+    let cli = Cli::try_parse_from(words).map_err(|error| unusable(&error))?;
+    let (common, folder) = (&cli.common, saved.folder.as_path());
+    let sources = if let Command::Server(args) = cli.command {
+        of_start(args.manage, common, folder, files)
+    } else if let Command::Client(args) = cli.command {
+        of_start(args.manage, common, folder, files)
+    } else {
+        None
+    };
+    let sources = sources.ok_or_else(|| unusable(&"it was no 'start'"))?;
+    sources.load(files.id.role).map(drop)
+}
+
+fn of_start<S: Runs>(manage: Option<Manage<S>>, common: &Common, folder: &Path, files: &Files) -> Option<Sources> {
+    let Some(Manage::Start(mut what)) = manage else { return None };
+    Some(what.sources(common, folder, files))
 }
 
 /// What was typed, as it is kept.

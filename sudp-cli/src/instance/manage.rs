@@ -152,9 +152,9 @@ pub fn stop(files: &Files, limit: Duration) -> Outcome<Ended> {
     Err(Failure::new(Exit::Failed, format!("the {} cannot be ended: the system does not let go of it", files.id)))
 }
 
-/// Starts an instance as it was started, after ending it if it runs.
-pub fn restart(files: &Files, limit: Duration) -> Outcome<(Option<Ended>, Serving)> {
-    let Some(saved) = Saved::read(&files.state)? else {
+/// How an instance was started.
+pub fn saved(files: &Files) -> Outcome<Saved> {
+    Saved::read(&files.state)?.ok_or_else(|| {
         let Id { role, name } = &files.id;
         let message = format!(
             "the {} was not started by 'start', so that nothing says how: use 'sudp {} start --instance {name} …', \
@@ -162,8 +162,12 @@ pub fn restart(files: &Files, limit: Duration) -> Outcome<(Option<Ended>, Servin
             files.id,
             word(*role)
         );
-        return Err(Failure::new(Exit::NotRunning, message));
-    };
+        Failure::new(Exit::NotRunning, message)
+    })
+}
+
+/// Starts an instance as it was started, after ending it if it runs.
+pub fn restart(files: &Files, saved: Saved, limit: Duration) -> Outcome<(Option<Ended>, Serving)> {
     let ended = match stop(files, limit) {
         Ok(ended) => Some(ended),
         Err(failure) if failure.exit == Exit::NotRunning => None,

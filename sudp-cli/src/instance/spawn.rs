@@ -84,6 +84,10 @@ pub fn start(plan: &Plan) -> Outcome<Serving> {
 
     let cannot = |error: io::Error| Failure::new(Exit::Failed, format!("cannot begin a process: {error}"));
     let (told, tell) = io::pipe().map_err(cannot)?;
+    if !folder.is_dir() {
+        let message = format!("the folder it was started in, {}, is gone: make it, or use 'start'", folder.display());
+        return Err(Failure::new(Exit::Failed, message));
+    }
     let mut child = Command::new(env::current_exe().map_err(cannot)?)
         .args(arguments)
         .current_dir(folder)
@@ -288,6 +292,23 @@ mod tests {
         assert!(told.ends_with(":\n  line 4\n  line 5\n  line 6\n  line 7\n  line 8"), "{told}");
         std::fs::write(&files.log, old).expect("a file");
         assert!(tail(&files, old.len() as u64).starts_with("nothing is in its log"));
+    }
+
+    #[test]
+    fn a_child_that_dies_without_a_word_is_told_with_its_last_ones() {
+        let scratch = Scratch::new();
+        let files = scratch.files();
+        std::fs::write(&files.log, "an old line\n").expect("a file");
+        // This program, which takes other arguments, says on its standard error that it does not know this one.
+        let plan = Plan { files, arguments: vec!["--begin".into()], folder: "/".into(), port: None };
+        let failure = start(&plan).expect_err("it is no server");
+        assert_eq!(failure.exit, Exit::Failed);
+        assert!(failure.message.starts_with("the server default ended without a word (exit status: "), "{failure}");
+        assert!(failure.message.contains("begin") && !failure.message.contains("an old line"), "{failure}");
+        assert_eq!(lock::look(&plan.files.pid), lock::Found::Nothing);
+
+        let gone = Plan { folder: scratch.path().join("gone"), ..plan };
+        start(&gone).expect_err("there is no such folder");
     }
 
     #[test]

@@ -172,6 +172,8 @@ fn a_broken_configuration_changes_nothing() {
     house.write("it.yaml", "server: [");
     let failed = house.sudp("restart");
     assert_eq!(failed.exit, 78, "{failed:?}");
+    assert_eq!(house.pid("server-default"), pid, "it would not start again, so it goes on");
+    house.well("stop");
     house.is_empty();
 }
 
