@@ -340,7 +340,10 @@ fn check(saved: &Saved, files: &Files) -> Outcome {
     let words = std::iter::once("sudp").chain(saved.arguments.iter().map(String::as_str));
     let unusable = |why: &dyn std::fmt::Display| {
         let path = files.state.display();
-        Failure::new(Exit::Failed, format!("cannot use {path}, which says how it was started: {why}; use 'start' instead"))
+        Failure::new(
+            Exit::Failed,
+            format!("cannot use {path}, which says how it was started: {why}; use 'start' instead"),
+        )
     };
     let cli = Cli::try_parse_from(words).map_err(|error| unusable(&error))?;
     let (common, folder) = (&cli.common, saved.folder.as_path());

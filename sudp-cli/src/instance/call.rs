@@ -202,15 +202,15 @@ pub(super) fn hidden(files: &Files) -> Failure {
 }
 
 fn silent(id: &Id, error: &io::Error) -> Failure {
-    let message = match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            format!("the {id} runs, but does not answer: it hangs, or has more to do than it can")
-        }
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            format!("the {id} runs, but nobody listens at its control socket: it begins or ends right now, or hangs")
-        }
-        io::ErrorKind::PermissionDenied => format!("the {id} is somebody else's: ask as its user, or as root"),
-        _ => format!("cannot talk with the {id}: {error}"),
+    let is = |kinds: &[io::ErrorKind]| kinds.contains(&error.kind());
+    let message = if is(&[io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock]) {
+        format!("the {id} runs, but does not answer: it hangs, or has more to do than it can")
+    } else if is(&[io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused]) {
+        format!("the {id} runs, but nobody listens at its control socket: it begins or ends right now, or hangs")
+    } else if is(&[io::ErrorKind::PermissionDenied]) {
+        format!("the {id} is somebody else's: ask as its user, or as root")
+    } else {
+        format!("cannot talk with the {id}: {error}")
     };
     Failure::new(Exit::Unknown, message)
 }

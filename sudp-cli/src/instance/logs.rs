@@ -15,18 +15,17 @@ use crate::exit::{Exit, Failure, Outcome};
 pub fn show(files: &Files, lines: usize, follow: bool) -> Outcome {
     let said = Saved::read(&files.state).ok().flatten().and_then(|saved| saved.log);
     let path = said.unwrap_or_else(|| files.log.clone());
-    let file = File::open(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            let message = format!(
-                "the {} has no log file, {}: in the foreground it logs to the standard error, which a unit of systemd \
-                 has in its journal (journalctl -u 'sudp*@{}')",
-                files.id,
-                path.display(),
-                files.id.name
-            );
-            Failure::new(Exit::Failed, message)
+    let file = File::open(&path).map_err(|error| {
+        let (id, path) = (&files.id, path.display());
+        if error.kind() != io::ErrorKind::NotFound {
+            return Failure::new(Exit::Failed, format!("cannot read the log {path}: {error}"));
         }
-        _ => Failure::new(Exit::Failed, format!("cannot read the log {}: {error}", path.display())),
+        let message = format!(
+            "the {id} has no log file, {path}: in the foreground it logs to the standard error, which a unit of \
+             systemd has in its journal (journalctl -u 'sudp*@{}')",
+            id.name
+        );
+        Failure::new(Exit::Failed, message)
     })?;
     let mut out = io::stdout().lock();
     let shown = copy(file, &path, lines, follow, &mut out, || {

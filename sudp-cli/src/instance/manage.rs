@@ -73,9 +73,9 @@ pub fn status(files: &Files) -> Outcome<Status> {
         return Err(Failure::new(Exit::Failed, message));
     }
     let asked = Call::with(files).and_then(|mut call| call.status());
-    asked.map_err(|failure| match failure.exit {
-        Exit::NotRunning => failure,
-        _ => Failure { exit: Exit::Unknown, ..failure },
+    asked.map_err(|failure| {
+        let exit = if failure.exit == Exit::NotRunning { failure.exit } else { Exit::Unknown };
+        Failure { exit, ..failure }
     })
 }
 
@@ -109,12 +109,12 @@ pub fn sample(files: &Files) -> Outcome<Sample> {
 /// Has an instance read its configuration anew.
 pub fn reload(files: &Files) -> Outcome {
     let asked = Call::with(files)?.tell(&Request::Reload {});
-    asked.map_err(|failure| match failure.exit {
-        Exit::Config => {
-            let message = format!("the {} keeps the configuration it has: {}", files.id, failure.message);
-            Failure { message, ..failure }
+    asked.map_err(|failure| {
+        if failure.exit != Exit::Config {
+            return failure;
         }
-        _ => failure,
+        let message = format!("the {} keeps the configuration it has: {}", files.id, failure.message);
+        Failure { message, ..failure }
     })
 }
 

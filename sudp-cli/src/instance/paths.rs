@@ -179,12 +179,13 @@ pub(super) fn clear_socket(path: &Path) -> Outcome {
 
 /// What is said when something cannot be done to a file.
 pub(super) fn cannot(verb: &str, path: &Path, error: &io::Error) -> Failure {
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            ": give the user of the instance access, or set RUNTIME_DIRECTORY, STATE_DIRECTORY and LOGS_DIRECTORY"
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": make room there",
-        _ => "",
+    let is = |kinds: &[io::ErrorKind]| kinds.contains(&error.kind());
+    let hint = if is(&[io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem]) {
+        ": give the user of the instance access, or set RUNTIME_DIRECTORY, STATE_DIRECTORY and LOGS_DIRECTORY"
+    } else if is(&[io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded]) {
+        ": make room there"
+    } else {
+        ""
     };
     Failure::new(Exit::CannotCreate, format!("cannot {verb} {}: {error}{hint}", path.display()))
 }

@@ -84,10 +84,9 @@ impl House {
 
     /// The process of an instance.
     pub(crate) fn pid(&self, stem: &str) -> u32 {
-        match lock::look(&self.path(&format!("run/{stem}.pid"))) {
-            Found::Running(Some(process)) => process.pid,
-            other => panic!("{stem}: {other:?}"),
-        }
+        let found = lock::look(&self.path(&format!("run/{stem}.pid")));
+        let Found::Running(Some(process)) = found else { panic!("{stem}: {found:?}") };
+        process.pid
     }
 
     pub(crate) fn signal(&self, stem: &str, signal: Signal) {

@@ -19,7 +19,9 @@ fn an_instance_is_started_looked_at_restarted_and_stopped() {
     let url = after(&out, "listening").to_owned();
     let log = house.path("logs/server-default.log");
     assert_eq!(after(&out, "log"), log.display().to_string());
-    for (file, mode) in [("run/server-default.sock", 0o600), ("run/server-default.pid", 0o600), ("state/server-default.json", 0o600)] {
+    for (file, mode) in
+        [("run/server-default.sock", 0o600), ("run/server-default.pid", 0o600), ("state/server-default.json", 0o600)]
+    {
         assert_eq!(fs::metadata(house.path(file)).expect(file).permissions().mode() & 0o777, mode, "{file}");
     }
 

@@ -7,7 +7,9 @@ fn names_cannot_leave_their_folder() {
     let house = House::new();
     let long = "a".repeat(65);
     for name in ["../x", "a/b", "/x", ".", "..", ".x", "%2e%2e", "а", "a\u{200b}", "a:b", &long] {
-        for line in ["server start --port 0 --instance=", "server --instance=", "status --instance=", "stop --instance="] {
+        for line in
+            ["server start --port 0 --instance=", "server --instance=", "status --instance=", "stop --instance="]
+        {
             let refused = house.sudp(&format!("{line}{name}"));
             assert_eq!(refused.exit, 2, "{line}{name}: {refused:?}");
             assert!(refused.err.contains("1 to 64 letters"), "{refused:?}");

@@ -48,7 +48,11 @@ impl<S: Served> Conversation<S> {
                     answered?;
                     continue;
                 }
-                other => self.once(other).await.unwrap_or_else(Answer::from),
+                once @ (Request::Cut { .. }
+                | Request::Flows {}
+                | Request::Reconnect {}
+                | Request::Reload {}
+                | Request::Status {}) => self.once(once).await.unwrap_or_else(Answer::from),
             };
             self.says.answer(&answer).await?;
         }
