@@ -111,15 +111,13 @@ fn plans(config: &Client, echo: Option<&Address>, idle: Option<Duration>) -> Out
 }
 
 fn tls(config: &ClientTls) -> ClientOptions {
-    let mut options = ClientOptions::default();
-    options.trust = match (config.pins.as_slice(), config.ca.as_slice()) {
+    let trust = match (config.pins.as_slice(), config.ca.as_slice()) {
         ([], []) => Trust::System,
         ([], ca) => Trust::Roots(ca.to_vec()),
         (pins, _) => Trust::Pins(pins.to_vec()),
     };
-    options.name.clone_from(&config.server_name);
-    options.identity = config.cert.clone().zip(config.key.clone()).map(|(chain, key)| Identity { chain, key });
-    options
+    let identity = config.cert.clone().zip(config.key.clone()).map(|(chain, key)| Identity { chain, key });
+    ClientOptions { trust, name: config.server_name.clone(), identity, ..ClientOptions::default() }
 }
 
 const EXAMPLES: &str = "\

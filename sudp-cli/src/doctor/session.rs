@@ -43,7 +43,7 @@ impl Session {
     /// Waits for the session, and for its round trip.
     pub(super) async fn attach(&mut self) -> Step {
         let begun = Instant::now();
-        let mut why = None;
+        let (mut why, mut failures) = (None, 0);
         let attached = timeout(ATTACH, async {
             loop {
                 let stats = self.client.stats().await.ok()?;
@@ -53,7 +53,8 @@ impl Session {
                 if let Ok(Some(ClientEvent::DialFailed(failure))) = timeout(TICK, self.events.next()).await {
                     let permanent = failure.why.is_permanent();
                     why = Some(failure.why);
-                    if permanent {
+                    failures += 1;
+                    if permanent || failures == DIALS {
                         return None;
                     }
                 }
@@ -97,7 +98,7 @@ impl Session {
                     ClientEvent::DialFailed(failure) => why = Some(failure.why),
                     ClientEvent::Session(Event::LinkUp { .. }) => return Ok(()),
                     ClientEvent::Session(Event::Lost { code, .. } | Event::Closed { code, .. }) => return Err(code),
-                    _ => {}
+                    ClientEvent::Session(_) | _ => {}
                 }
             }
             Err(Code::Done)
@@ -135,7 +136,7 @@ impl Session {
                 match event {
                     ClientEvent::Session(Event::LinkEnded { why, .. }) => ends.push((up.elapsed(), why)),
                     ClientEvent::Session(Event::LinkUp { .. }) => up = Instant::now(),
-                    _ => {}
+                    ClientEvent::DialFailed(_) | ClientEvent::Session(_) | _ => {}
                 }
             }
         });
@@ -145,10 +146,8 @@ impl Session {
             let says = format_args!("with nothing but heartbeats, the link held for {}", span(time));
             return Step::ok("idle", says).with("links_ended", 0);
         };
-        let how = match why {
-            LinkLoss::Silent | LinkLoss::Suspect => "went dead without a word",
-            _ => "was closed",
-        };
+        let silent = matches!(why, LinkLoss::Silent | LinkLoss::Suspect);
+        let how = if silent { "went dead without a word" } else { "was closed" };
         let says = format!("with nothing but heartbeats, the link {how} after {}, {} in all", span(*first), ends.len());
         let fix = "something in between ends what is quiet: raise its time-out (nginx: proxy_read_timeout 1h; HAProxy: timeout \
                    tunnel 1h). No datagram is lost by it, but each cut costs a moment";
@@ -184,6 +183,8 @@ fn refused(why: Option<&DialError>) -> Step {
 
 /// How long it may take to attach, again or for the first time.
 const ATTACH: Duration = Duration::from_secs(12);
+/// Dials that come to nothing, after which the next are not waited for.
+const DIALS: u32 = 3;
 /// How long it may take to know the round trip.
 const SETTLE: Duration = Duration::from_secs(4);
 const TICK: Duration = Duration::from_millis(20);

@@ -30,7 +30,7 @@ pub(super) fn upgrade(plan: &Plan, hop: SocketAddr) -> Step {
         let fix = "something in between answers with what it kept from others: have it not cache this path";
         return Step::fail("upgrade", Exit::Unreachable, says, fix);
     }
-    match first_message(&mut *stream, head.rest.clone()) {
+    match first_message(&mut *stream, head.rest) {
         Ok(message) if is_empty_hello(&message) => {}
         Ok(_) => return stranger("101, but what speaks there is not SUDP"),
         Err(error)

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use sudp_tokio::proto::Seed;
 use sudp_tokio::proto::client::DialError;
 use sudp_tokio::proto::config::Limits;
-use sudp_tokio::proto::link::{ClientUpgrade, Link, LinkEnd, LinkEvent, LinkLimits, ProxyEnd, Scheme};
+use sudp_tokio::proto::link::{ClientUpgrade, Link, LinkEnd, LinkEvent, LinkLimits, LinkStage, ProxyEnd, Scheme};
 use sudp_tokio::proto::wire::{Address, Host};
 
 use super::Plan;
@@ -133,7 +133,6 @@ fn connect_words(error: &io::Error) -> String {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours, and there are many")]
 fn connect_fix(kind: Option<io::ErrorKind>) -> &'static str {
     match kind {
         Some(io::ErrorKind::ConnectionRefused) => {
@@ -215,7 +214,12 @@ pub(super) fn ends_with(plan: &Plan, hop: SocketAddr) -> Option<LinkEnd> {
 fn ended(link: &mut Link) -> Option<LinkEnd> {
     std::iter::from_fn(|| link.poll_event()).find_map(|event| match event {
         LinkEvent::Ended(end) => Some(end),
-        _ => None,
+        LinkEvent::Message(_)
+        | LinkEvent::Open { .. }
+        | LinkEvent::Request(_)
+        | LinkEvent::Stranger(_)
+        | LinkEvent::Text(_)
+        | _ => None,
     })
 }
 
@@ -232,12 +236,10 @@ fn seed() -> Seed {
 }
 
 fn broken(error: &io::Error) -> DialError {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            DialError::Late(sudp_tokio::proto::link::LinkStage::Proxy)
-        }
-        kind => DialError::Broken(kind),
+    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+        return DialError::Late(LinkStage::Proxy);
     }
+    DialError::Broken(error.kind())
 }
 
 /// The host of the server, as it is said in requests.

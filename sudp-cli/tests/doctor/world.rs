@@ -83,8 +83,7 @@ pub(crate) fn plan(at: SocketAddr) -> Plan {
 
 /// The same over TLS.
 pub(crate) fn secure_plan(at: SocketAddr, trust: Trust) -> Plan {
-    let mut options = ClientOptions::default();
-    options.trust = trust;
+    let options = ClientOptions { trust, ..ClientOptions::default() };
     let mut plan = plan(at);
     plan.server.scheme = Scheme::Wss;
     plan.tls = Some(options.load().unwrap());
