@@ -122,12 +122,12 @@ fn tls(config: &ClientTls) -> ClientOptions {
 
 const EXAMPLES: &str = "\
 Examples:
-  sudp doctor wss://example.com                            name, TCP, proxy, TLS, upgrade, session, resume
-  sudp doctor wss://example.com --echo 127.0.0.1:5006      and datagrams through it: loss, delay, size
-  sudp doctor wss://example.com --idle 120s                and whether a quiet link is left alone
+  sudp doctor wss://example.com                            from the name to a session that resumes
+  sudp doctor wss://example.com --echo 127.0.0.1:5006      and what it does to datagrams
+  sudp doctor wss://example.com --idle 120s                and whether quiet links last
   sudp doctor wss://example.com --proxy http://proxy:3128
   sudp doctor ws://127.0.0.1:8080 -o json
 
-For --echo, run `sudp echo` where the server reaches it, and allow it there: the address is as the server sees it.
-It ends with 0 when the path works, with 69 when the server is not reached, with 77 when somebody
-refuses, and with 1 when something else does not work.";
+For --echo, run `sudp echo` where the server reaches it, and allow it there: the address is as
+the server sees it. It ends with 0 when the path works, with 69 when the server is not reached,
+with 77 when somebody refuses, and with 1 when something else does not work.";

@@ -146,7 +146,7 @@ impl<W: Write> Report<W> {
         // What takes no time takes no room.
         let time = if step.seconds < 2e-5 { String::new() } else { format!(" ({})", time(step.seconds)) };
         writeln!(self.out, "{:<8}{color}{mark:<4}{normal}  {}{time}", step.step, step.says)?;
-        for line in step.fix.iter().flat_map(|fix| fix.lines()) {
+        for line in step.fix.iter().flat_map(|fix| fix.lines()).flat_map(wrapped) {
             writeln!(self.out, "              {line}")?;
         }
         self.out.flush()
@@ -180,6 +180,26 @@ impl<W: Write> Report<W> {
     }
 }
 
+/// Breaks a line where it is too long to be read; what is indented is to be copied, and stays as it is.
+fn wrapped(line: &str) -> Vec<String> {
+    if line.starts_with(' ') {
+        return vec![line.to_owned()];
+    }
+    let mut lines = vec![String::new()];
+    for word in line.split(' ') {
+        let last = lines.len() - 1;
+        match lines[last].chars().count() + word.chars().count() {
+            _ if lines[last].is_empty() => lines[last].push_str(word),
+            ..WIDTH => lines[last] += &format!(" {word}"),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// What is comfortably read beside the names of the steps.
+const WIDTH: usize = 85;
+
 /// A time, as people say it.
 pub(super) fn time(seconds: f64) -> String {
     match seconds {
@@ -193,4 +213,25 @@ pub(super) fn time(seconds: f64) -> String {
 /// The same of a duration.
 pub(super) fn span(time_span: Duration) -> String {
     time(time_span.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_broken_between_words_and_what_is_copied_is_not() {
+        let long = "word ".repeat(40);
+        let lines = wrapped(long.trim_end());
+        assert!(lines.len() == 3 && lines.iter().all(|line| line.len() <= WIDTH), "{lines:?}");
+        assert_eq!(lines.join(" "), long.trim_end());
+        assert_eq!(wrapped(&"x".repeat(200)), ["x".repeat(200)]);
+        assert_eq!(wrapped(&format!("  {long}")), [format!("  {long}")]);
+    }
+
+    #[test]
+    fn times_have_the_unit_that_fits() {
+        let shown = [0.000_012, 0.003_44, 0.027, 0.999_6, 12.04].map(time);
+        assert_eq!(shown, ["12 µs", "3.4 ms", "27 ms", "1.0 s", "12.0 s"]);
+    }
 }
