@@ -49,6 +49,8 @@ pub(crate) struct Udp {
     sources: Option<Sources>,
     receive_buffer: usize,
     truncated: u64,
+    /// Messages that the next call can take.
+    slots: usize,
 }
 
 /// What one call has received.
@@ -100,6 +102,7 @@ impl Udp {
             sources: answers_from_many.then(Sources::default),
             receive_buffer: system::ask_receive_buffer(socket, options.receive_buffer)?,
             truncated: 0,
+            slots: FEW,
         })
     }
 
@@ -107,14 +110,16 @@ impl Udp {
     ///
     /// Nothing there is [`io::ErrorKind::WouldBlock`]. An error about a datagram that left earlier ends nothing.
     pub(crate) fn recv(&mut self, socket: &Socket, mut each: impl FnMut(SocketAddr, &[u8])) -> io::Result<Received> {
-        let Self { state, family, way, sources, truncated, .. } = self;
-        receive::receive(state, socket, way.slots(), truncated, |meta, payload| {
+        let Self { state, family, way, sources, truncated, slots, .. } = self;
+        let received = receive::receive(state, socket, way.slots().min(*slots), truncated, |meta, payload| {
             let from = family.heard(meta.addr);
             if let (Some(sources), Some(local)) = (sources.as_mut(), meta.dst_ip) {
                 sources.remember(from, local);
             }
             each(from, payload);
-        })
+        })?;
+        *slots = if received.full { receive::SLOTS } else { (*slots / 2).max(2 * received.datagrams).max(FEW) };
+        Ok(received)
     }
 
     /// Sends the first of `batch`, as many as one system call takes. Says how many.
@@ -294,6 +299,9 @@ fn canonical(address: SocketAddr) -> SocketAddr {
         std::net::IpAddr::V6(_) => address,
     }
 }
+
+/// Messages that a call can take where they come one by one: to prepare for more costs as much as to take one.
+const FEW: usize = 4;
 
 /// Tries until nothing interrupts.
 fn persist<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
