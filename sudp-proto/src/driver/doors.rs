@@ -63,6 +63,8 @@ pub(super) struct Udp {
     pub(super) waiting: Vec<FlowId>,
     /// How it was opened.
     pub(super) socket: Socket,
+    /// How often in a row it was not empty when it was left.
+    pub(super) behind: usize,
     /// Errors in a row when it was read.
     pub(super) faults: u32,
     /// Until when it is not read for that.
@@ -110,7 +112,7 @@ struct Slot {
 
 impl Udp {
     pub(super) fn new(owner: Owner, socket: Socket) -> Self {
-        Self { owner, full: false, waiting: Vec::new(), socket, faults: 0, pauses: None }
+        Self { owner, full: false, waiting: Vec::new(), socket, behind: 0, faults: 0, pauses: None }
     }
 }
 

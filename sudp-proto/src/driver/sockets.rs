@@ -35,6 +35,9 @@ impl<E: Endpoint> Driver<E> {
 
     /// Takes what one call yields. UDP is taken whatever stands in queues: what is dropped, the session
     /// drops, with a reason.
+    ///
+    /// A socket that is never empty is overrun, and what stands in it waits behind whoever overruns it. Where
+    /// that may be another flow, more and more is taken at a time, to wait where flows are told apart.
     fn receive(&mut self, now: Instant, token: Token, io: &mut impl Io, budget: &mut Budget) {
         let Self { doors, endpoint, .. } = self;
         let (Some(udp), Some(session)) = (doors.udp_mut(token), endpoint.session()) else { return };
@@ -42,21 +45,29 @@ impl<E: Endpoint> Driver<E> {
             return;
         }
         let (mut datagrams, mut bytes) = (0, 0);
-        let outcome = io.recv(token, |from, payload| {
-            datagrams += 1;
-            bytes += payload.len();
-            // What is refused here is the sender's loss, as on any path; the session has counted it.
-            let _ = match udp.owner {
-                Owner::Flow(flow) if !session.sends_to(flow, from) => return,
-                Owner::Flow(flow) => session.handle_answer(now, flow, from, payload),
-                Owner::Tunnel(tunnel) => session.handle_datagram(now, tunnel, from, payload),
-            };
-        });
+        let mut calls = if session.flow_count() > 1 { (udp.behind / PATIENCE).clamp(1, RUSH) } else { 1 };
+        let outcome = loop {
+            let outcome = io.recv(token, |from, payload| {
+                datagrams += 1;
+                bytes += payload.len();
+                // What is refused here is the sender's loss, as on any path; the session has counted it.
+                let _ = match udp.owner {
+                    Owner::Flow(flow) if !session.sends_to(flow, from) => return,
+                    Owner::Flow(flow) => session.handle_answer(now, flow, from, payload),
+                    Owner::Tunnel(tunnel) => session.handle_datagram(now, tunnel, from, payload),
+                };
+            });
+            calls -= 1;
+            if calls == 0 || !matches!(outcome, Ok(Step::More(1..))) {
+                break outcome;
+            }
+        };
         budget.spend(datagrams, bytes);
         match outcome {
             Ok(step) => {
                 (udp.faults, udp.pauses) = (0, None);
-                if matches!(step, Step::More(_)) {
+                udp.behind = if matches!(step, Step::More(_)) { udp.behind.saturating_add(1) } else { 0 };
+                if udp.behind > 0 {
                     doors.ring(token, Way::In);
                 }
             }
@@ -131,6 +142,10 @@ pub(super) fn reason_of(error: &io::Error) -> DropReason {
     }
 }
 
+/// How often in a row a socket is left with something in it before one call more is made at a time.
+const PATIENCE: usize = 8;
+/// Calls made at a time to a socket that is overrun.
+const RUSH: usize = 16;
 /// Errors in a row about the past that are passed over without a pause.
 const AT_ONCE: u32 = 8;
 /// Errors in a row, none of them about the past, after which a socket is worth nothing: about a minute of pauses.

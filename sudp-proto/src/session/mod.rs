@@ -403,6 +403,11 @@ impl Session {
         self.flows.iter().map(|(_, flow)| flow.id())
     }
 
+    /// How many there are.
+    pub fn flow_count(&self) -> usize {
+        self.flows.len()
+    }
+
     /// Ended links of which a count is still owed, on one side or the other.
     #[cfg(all(test, feature = "driver"))]
     pub(crate) fn unforgotten(&self) -> Vec<Ordinal> {

@@ -219,6 +219,24 @@ fn a_turn_takes_no_more_than_its_budget_and_says_that_there_is_more() {
     assert!(world.bench.only().1.incoming.is_empty());
 }
 
+/// How many turns it takes to empty a socket that the first of so many sources floods.
+fn beside_a_flood(sources: u16) -> usize {
+    let mut world = World::client(Some(at(5_005)));
+    let (listener, plug) = world.bench.only();
+    plug.incoming.extend((0..sources).map(|source| (at(7_000 + source), b"early".to_vec())));
+    plug.incoming.extend((0..20_000).map(|_| (at(7_000), vec![1; 8])));
+    world.driver.handle_ready(listener, Way::In);
+    (0..).find(|_| !world.turn().again || world.bench.only().1.incoming.is_empty()).expect("it comes to an end")
+}
+
+#[test]
+fn a_socket_that_is_overrun_is_emptied_faster_where_others_wait_in_it() {
+    let (alone, beside) = (beside_a_flood(1), beside_a_flood(2));
+
+    assert!(alone >= 20_000 / DATAGRAMS - 1, "{alone} turns for a flow that can only delay itself");
+    assert!(beside < alone / 2, "{beside} turns where another waits behind it, {alone} where none does");
+}
+
 #[test]
 fn a_link_that_always_has_more_does_not_starve_a_socket() {
     let mut world = World::client(Some(at(5_005)));
