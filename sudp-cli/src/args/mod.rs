@@ -131,7 +131,6 @@ pub enum Output {
 
 /// What is asked for.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, at the start")]
 pub enum Command {
     /// Run a server, or manage servers in the background
     Server(Box<server::ServerArgs>),
