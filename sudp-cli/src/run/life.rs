@@ -47,7 +47,7 @@ impl Life {
     pub(super) fn begin(role: Role, sources: Sources, color: Color) -> Outcome<Arc<Self>> {
         let loaded = sources.load(role)?;
         let log = log::init(&loaded.config.log, color.on_stderr())?;
-        Ok(Arc::new(Self {
+        let life = Arc::new(Self {
             role,
             sources,
             started: SystemTime::now(),
@@ -59,7 +59,9 @@ impl Life {
             news: broadcast::Sender::new(NEWS),
             figures: Mutex::default(),
             log,
-        }))
+        });
+        life.warn();
+        Ok(life)
     }
 
     /// What is in force.
@@ -101,10 +103,17 @@ impl Life {
         }
         let figures = old.log.figures != new.config.log.figures;
         *lock(&self.loaded) = new;
+        self.warn();
         if figures {
             self.count(app);
         }
         Ok(())
+    }
+
+    /// Tells what is not wrong with the configuration, and still worth a line.
+    fn warn(&self) {
+        let warnings = lock(&self.loaded).warnings.clone();
+        warnings.into_iter().for_each(|warning| self.tell(Note::warn("sudp::config", warning)));
     }
 
     /// Writes the line of figures as often as is configured, and no longer as it was before.
