@@ -234,27 +234,28 @@ pub(super) fn header(text: &str) -> Result<String, String> {
 
 const EXAMPLES: &str = "\
 Examples:
-  sudp client wss://example.com -L 5005:10.0.0.1:53        what is sent to 127.0.0.1:5005 comes out there
+  sudp client wss://example.com -L 5005:10.0.0.1:53   what is sent to 127.0.0.1:5005 comes out there
   sudp client wss://example.com -R 0.0.0.0:5005:127.0.0.1:5006
-  sudp client wss://one.example wss://two.example --links 2 -L '5005:10.0.0.1:51820?class=realtime&copies=2'
+  sudp client wss://a.example wss://b.example --links 2 -L '5005:10.0.0.1:53?class=realtime&copies=2'
   sudp client wss://example.com -D 1080                    a SOCKS5 proxy for UDP
   echo hello | sudp client wss://example.com -W 10.0.0.1:5006
   sudp client start --instance game wss://example.com -L 27015:10.0.0.1:27015
 
 Tunnels: [BIND:]PORT:HOST:PORT[/udp][?OPTIONS], or the same behind udp:// (quote what has a ? or & in it).
-  BIND is 127.0.0.1 if left out; `*` is every address of both families. PORT 0 picks a port, which is shown.
+  BIND is 127.0.0.1 if left out; `*` is every address of both families. PORT 0 picks and shows one.
   class=reliable      resent after a cut, kept for up to 15 s (this is the default)
   class=realtime      for voice and games: what is late is dropped, after 200 ms
-  copies=2            each datagram on so many links, of which the first to arrive counts (see --links)
+  copies=2            each datagram on so many links; the first to arrive counts (see --links)
   spread              use all links for each flow; it may change the order
   in_doubt=resend     if the server forgets the session: rather twice than not at all
   timeout=3m          how long a flow may be idle; 0 is never
   name=TEXT           what logs and `sudp status` call it
 
-It ends with 69 when no server is reached within --max-retries, with 73 when a port here is taken, with 77 when the
-server refuses it before there was a session. A reverse tunnel that the server refuses is warned about and asked for
-again, as with ssh. Signals: TERM and INT finish what is under way and end (twice: at once), HUP reads the
-configuration anew.";
+It ends with 69 when no server is reached within --max-retries, with 73 when a port here is taken, with 77 when the \
+server refuses it before there was a session. A reverse tunnel that the server refuses is warned about and asked for \
+again, as with ssh.
+
+Signals: TERM and INT finish what is under way and end (twice: at once), HUP reads the configuration anew.";
 
 #[cfg(test)]
 mod tests {

@@ -141,15 +141,15 @@ fn rule(verb: &str, text: &str) -> Result<String, String> {
 
 const EXAMPLES: &str = "\
 Examples:
-  sudp server --allow 127.0.0.0/8                       to services of this machine, for clients of this machine
+  sudp server --allow 127.0.0.0/8                  to services of this machine, for its clients
   sudp server --allow 10.0.0.1:53 --deny 10.0.0.0/8:1-52
   sudp server --listen '[::]:443' --tls-cert cert.pem --tls-key key.pem --anonymous --allow '*'
-  sudp server start --port 0 --allow 127.0.0.0/8        in the background, at any free port
+  sudp server start --port 0 --allow 127.0.0.0/8   in the background, at any free port
   sudp server status
 
-What no rule allows is refused. A rule is HOST[:PORTS]; private addresses and those of this machine must be
-named by an address or network (`*` does not open them). Where a rule with an address lets clients send, it
-also lets their reverse tunnels (-R) listen; `*` and names do not.
+What no rule allows is refused. A rule is HOST[:PORTS]; private addresses and those of this machine must be named by an \
+address or network (`*` does not open them). Where a rule with an address lets clients send, it also lets their \
+reverse tunnels (-R) listen; `*` and names do not.
 
 A server that other machines can reach must be told whom to let in: by --tls-ca, or everybody by --anonymous.
 
