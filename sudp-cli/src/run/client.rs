@@ -10,6 +10,7 @@ use sudp_tokio::proto::access::Pool;
 use sudp_tokio::proto::client::SetupError;
 use sudp_tokio::proto::config::client::{ClientConfig, Scheme, ServerConfig};
 use sudp_tokio::proto::event::Event as SessionEvent;
+use sudp_tokio::proto::stats::Counters;
 use sudp_tokio::proto::wire::{FlowId, SessionId};
 use sudp_tokio::tls::{self, Identity, Trust};
 use sudp_tokio::{Client, ClientEvent, ClientOptions, ConnectError, Events, ProxyRules};
@@ -108,7 +109,7 @@ impl App {
         let within = self.life.config().client.shutdown;
         self.life.tell(Note::info("sudp::client", format!("stopping; what is under way may take up to {within:?}")));
         self.tunnels.lock().await.close_proxies();
-        self.client.drain(within).await;
+        finish(&self.client, within).await;
         self.life.tell(Note::info("sudp::client", "stopped"));
         Ok(())
     }
@@ -231,6 +232,17 @@ pub(super) async fn follow(client: &Client, life: &Life, progress: &mut Progress
     Ok(())
 }
 
+/// Ends a client in peace: at once where there is no link, and nothing that waits for one.
+pub(super) async fn finish(client: &Client, within: Duration) {
+    let idle = client.stats().await.is_ok_and(|stats| stats.links.is_empty() && is_settled(&stats.counters));
+    if idle { client.close().await } else { client.drain(within).await }
+}
+
+/// Whether everything that was taken has arrived, or was given up.
+pub(super) fn is_settled(counters: &Counters) -> bool {
+    counters.acknowledged + counters.dropped_out.total() >= counters.accepted
+}
+
 /// The URL of a server, as it is shown.
 pub(super) fn url(server: &ServerConfig) -> String {
     let scheme = match server.scheme {
@@ -250,7 +262,9 @@ fn options(config: &Config) -> Outcome<ClientOptions> {
                        in the configuration file as client.servers";
         return Err(Failure::new(Exit::Config, message));
     }
-    let (servers, name, links, max_link_age) = (servers.clone(), name.clone(), *links, *max_link_age);
+    // The first is preferred, and so on: a later one is dialled only while none before it answers.
+    let ranked = (0..).zip(servers).map(|(priority, server)| ServerConfig { priority, ..server.clone() });
+    let (servers, name, links, max_link_age) = (ranked.collect(), name.clone(), *links, *max_link_age);
     let mut options = ClientOptions::new(ClientConfig { name, servers, links, max_link_age });
     options.limits = config.limits.clone();
     options.headers = headers.clone();

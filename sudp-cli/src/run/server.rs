@@ -263,7 +263,7 @@ impl App {
         let over = |()| Failure::new(Exit::NotRunning, "the server has ended");
         let server = self.server().ok_or(()).map_err(over)?;
         let session = wanted.session.as_ref().map(|name| find(&server.sessions(), name)).transpose()?;
-        let records = server.tap(session, feed::options(&wanted)).await.map_err(|Gone| over(()))?;
+        let records = server.tap(session, feed::options(&wanted)).await.map_err(|_: Gone| over(()))?;
         Ok(feed::feed(records, wanted, session_name, |_| Box::pin(ready(None))))
     }
 

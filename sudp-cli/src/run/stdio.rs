@@ -12,7 +12,7 @@ use sudp_tokio::{Client, ClientEvent, Events, Flow, FlowClosed};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until};
 
-use super::client::{App, Progress, connect, follow, over};
+use super::client::{App, Progress, connect, finish, follow, is_settled, over};
 use super::life::{Life, Signals, until_done};
 use super::{Start, rt};
 use crate::args::spec::{Kind, TunnelSpec};
@@ -93,7 +93,7 @@ impl Tie<'_> {
             }
         }
         drop(flow);
-        self.client.drain(self.life.config().client.shutdown).await;
+        finish(&self.client, self.life.config().client.shutdown).await;
         Ok(())
     }
 
@@ -126,9 +126,7 @@ impl Tie<'_> {
     /// Whether all that was read has arrived, and nothing has come back for a while.
     async fn is_done(&mut self) -> bool {
         let Ok(stats) = self.client.stats().await else { return true };
-        let counters = stats.counters;
-        let gone = counters.acknowledged + counters.dropped_out.total();
-        if stats.session.is_none() || gone < counters.accepted {
+        if stats.session.is_none() || !is_settled(&stats.counters) {
             self.settled = None;
             return false;
         }

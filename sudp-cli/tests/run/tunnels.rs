@@ -1,7 +1,9 @@
 //! Tunnels both ways, and several clients of one server.
 
-use super::rig::{Sudp, answers, echo, is_answered};
+use std::net::TcpListener;
 use std::time::Duration;
+
+use super::rig::{Sudp, answers, echo, is_answered};
 
 #[test]
 fn datagrams_go_both_ways_through_tunnels_of_either_kind() {
@@ -62,7 +64,11 @@ fn the_second_server_takes_over_where_the_first_is_not_there() {
 #[test]
 fn a_session_outlives_its_server_being_started_again() {
     let service = echo();
-    let (server, url) = Sudp::server(&["--allow", "127.0.0.0/8"]);
+    // It is the same server only at the same address.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let start = || Sudp::start(&["server", "--port", &port, "--allow", "127.0.0.0/8"]);
+    let mut server = start();
+    let url = server.word("listening on ");
     let mut client = Sudp::client(&url, &["-L", &format!("0:{service}")]);
     let tunnel = client.address("taking datagrams at ");
     answers(tunnel, b"before");
@@ -70,8 +76,7 @@ fn a_session_outlives_its_server_being_started_again() {
 
     client.line("no link is left: dialling again");
     client.forget();
-    let port = url.split(':').nth(2).unwrap().split('/').next().unwrap();
-    let _again = Sudp::start(&["server", "--port", port, "--allow", "127.0.0.0/8"]);
+    let _again = start();
     client.line("the server has lost the session");
     client.line("connected to");
     answers(tunnel, b"after");
