@@ -9,7 +9,9 @@ use std::{env, fs, process};
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
+use sudp_cli::args::client::ClientArgs;
 use sudp_cli::args::manage::{Manage, Runs};
+use sudp_cli::args::server::ServerArgs;
 use sudp_cli::args::{Cli, Command, Common};
 use sudp_cli::status::Role;
 
@@ -139,18 +141,23 @@ fn try_to_type(words: &[String], whole: bool) -> Result<(), String> {
 /// Whether a configuration comes of it, as far as that can be told without the files that it names.
 fn can_be_used(cli: Cli) -> Result<(), String> {
     let Cli { common, command } = cli;
-    match command {
-        Command::Server(args) => match args.manage {
-            None => run_is_fine(&args.run, &common),
-            Some(Manage::Start(run)) => run_is_fine(&run, &common),
-            Some(_) => Ok(()),
-        },
-        Command::Client(args) => match args.manage {
-            None => run_is_fine(&args.run, &common),
-            Some(Manage::Start(run)) => run_is_fine(&run, &common),
-            Some(_) => Ok(()),
-        },
-        _ => Ok(()),
+    if let Command::Server(args) = command {
+        let ServerArgs { run, manage } = *args;
+        return started(run, manage).map_or(Ok(()), |run| run_is_fine(&run, &common));
+    }
+    if let Command::Client(args) = command {
+        let ClientArgs { run, manage, .. } = *args;
+        return started(run, manage).map_or(Ok(()), |run| run_is_fine(&run, &common));
+    }
+    Ok(())
+}
+
+/// What would run, here or in the background.
+fn started<R: Runs>(run: R, manage: Option<Manage<R>>) -> Option<R> {
+    match manage {
+        None => Some(run),
+        Some(Manage::Start(run)) => Some(run),
+        Some(_) => None,
     }
 }
 

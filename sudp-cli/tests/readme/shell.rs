@@ -1,6 +1,7 @@
 //! Commands as documents have them: in blocks of `sh`, and in passing.
 
 use std::iter::{once, repeat};
+use std::mem::take;
 
 /// A line to type.
 pub(crate) struct Line {
@@ -78,13 +79,7 @@ fn is_assignment(word: &str) -> bool {
 /// What a shell makes of a line, as far as documents go: quotes, comments, pipes, and files it is redirected to.
 fn simple_commands(text: &str) -> Vec<Vec<String>> {
     let (mut all, mut word, mut file) = (vec![Vec::new()], None::<String>, false);
-    let mut rest = text.chars().peekable();
-    let mut end = |word: &mut Option<String>, all: &mut Vec<Vec<String>>, file: &mut bool| {
-        let Some(word) = word.take() else { return };
-        if !std::mem::take(file) {
-            all.last_mut().unwrap().push(word);
-        }
-    };
+    let mut rest = text.chars();
     while let Some(next) = rest.next() {
         match next {
             '\'' | '"' => word.get_or_insert_default().extend(rest.by_ref().take_while(|other| *other != next)),
@@ -107,4 +102,13 @@ fn simple_commands(text: &str) -> Vec<Vec<String>> {
     end(&mut word, &mut all, &mut file);
     all.retain(|words| !words.is_empty());
     all
+}
+
+/// Puts a word behind the others, unless it is the name of a file.
+fn end(word: &mut Option<String>, all: &mut [Vec<String>], file: &mut bool) {
+    if let Some(word) = word.take()
+        && !take(file)
+    {
+        all.last_mut().unwrap().push(word);
+    }
 }
