@@ -25,12 +25,14 @@ use crate::status::Role;
 #[derive(Debug, Subcommand)]
 pub enum Manage<S: Args> {
     /// Start an instance in the background; returns once it serves
+    #[command(after_help = START)]
     Start(S),
     /// Stop an instance, after what is under way is finished
     Stop(Stop),
     /// Stop an instance and start it as it was started
     Restart(Stop),
     /// Read the configuration of an instance anew, without touching its sessions
+    #[command(after_help = RELOAD)]
     Reload(Which),
     /// Show how an instance is
     Status(Show),
@@ -378,6 +380,21 @@ fn typed(common: &Common) -> Outcome<Vec<String>> {
 fn say(common: &Common, text: &str) -> Outcome {
     if common.quiet { Ok(()) } else { show::print(&format!("{}\n", text.trim_end())) }
 }
+
+const START: &str = "\
+Examples:
+  sudp server start --instance home --port 0 --allow 127.0.0.0/8
+  sudp client start --instance home wss://example.com -L 5005:10.0.0.1:53
+
+It takes what `sudp server` and `sudp client` take in the foreground, and keeps it for `sudp restart`. If it does not \
+serve it says why, ends as that would have ended in the foreground, and leaves nothing behind.";
+
+pub(super) const RELOAD: &str = "\
+Examples:
+  sudp reload
+  sudp server reload --instance home
+
+If something is wrong with the new configuration it says what, ends with 78, and the old one stays in force.";
 
 const STOP: &str = "\
 Examples:

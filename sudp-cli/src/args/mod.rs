@@ -17,7 +17,8 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::load::{Flags, Sources};
 use crate::instance::Name;
@@ -25,7 +26,7 @@ use crate::man;
 
 /// UDP through places where only HTTP gets through.
 #[derive(Debug, Parser)]
-#[command(name = "sudp", version, long_version = man::long_version(), propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "sudp", version, long_version = man::long_version(), propagate_version = true, arg_required_else_help = true, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -164,6 +165,7 @@ pub enum Command {
     /// Stop an instance and start it as it was started
     Restart(manage::Stop),
     /// Read the configuration of an instance anew, without touching its sessions
+    #[command(after_help = manage::RELOAD)]
     Reload(manage::Which),
     /// Show how an instance is
     Status(manage::Show),
@@ -175,6 +177,14 @@ pub enum Command {
 
 /// What every command takes stands behind what it takes by itself.
 const EVERYWHERE: &str = "Common options";
+
+const EXAMPLES: &str = "\
+Examples:
+  sudp demo                                                see it work, on this machine alone
+  sudp server --allow 127.0.0.0/8
+  sudp client ws://127.0.0.1:8080 -L 5005:127.0.0.1:5006   port 5005 here is port 5006 there
+  sudp server start --instance home --port 0               in the background
+  sudp list";
 
 const COMPLETIONS: &str = "\
 Examples:
@@ -193,7 +203,14 @@ impl Cli {
         let mut arguments = arguments.into_iter();
         let program = arguments.next().unwrap_or_else(|| "sudp".into());
         let typed: Vec<_> = role.into_iter().chain(arguments).collect();
-        let mut cli = Self::parse_from([program].iter().chain(&typed));
+        let mut cli = Self::try_parse_from([program].iter().chain(&typed)).unwrap_or_else(|error| {
+            // Where no role is given most commands look among both, but nothing can be started so.
+            if error.kind() == ErrorKind::InvalidSubcommand && typed.first().is_some_and(|word| word == "start") {
+                let what = "what is started is a server or a client: `sudp server start …` or `sudp client start …`";
+                Self::command().error(ErrorKind::InvalidSubcommand, what).exit();
+            }
+            error.exit()
+        });
         cli.common.typed = typed;
         cli
     }
