@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use clap::{Args, Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
+use sudp_tokio::proto::link::SUBPROTOCOL;
 
 use crate::args::Cli;
 use crate::args::config::print;
@@ -139,9 +140,9 @@ fn collect(command: Command, pages: &mut Vec<(String, Vec<u8>)>) -> io::Result<(
 pub fn long_version() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let build = env!("BUILD_OF_SUDP").split(';').filter(|line| !line.is_empty());
-        let rest = ["features: tls (rustls with aws-lc-rs)", concat!("wire: ", "sudp.v1")];
-        let lines = [env!("CARGO_PKG_VERSION")].into_iter().chain(build).chain(rest);
-        lines.collect::<Vec<_>>().join("\n")
+        let lines =
+            [env!("CARGO_PKG_VERSION")].into_iter().chain(build).chain(["features: tls (rustls with aws-lc-rs)"]);
+        format!("{}\nwire: {SUBPROTOCOL}", lines.collect::<Vec<_>>().join("\n"))
     });
     &TEXT
 }
