@@ -56,9 +56,8 @@ pub(super) fn connect(life: &Arc<Life>, config: &Config) -> Outcome<(Client, Eve
     let options = options(config)?;
     let client = sudp_tokio::connect(options).map_err(|error| cannot_connect(&config.client, error))?;
     let life = Arc::clone(life);
-    let events = client.events_where(move |event| match event {
-        ClientEvent::Session(event) => !tell::is_of_flow(event) || life.minds_flows(),
-        _ => true,
+    let events = client.events_where(move |event| {
+        !matches!(event, ClientEvent::Session(event) if tell::is_of_flow(event)) || life.minds_flows()
     });
     Ok((client, events))
 }

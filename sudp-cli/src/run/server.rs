@@ -108,9 +108,8 @@ impl App {
     async fn serve(&self) -> Outcome {
         let Some(server) = self.server() else { return Ok(()) };
         let life = Arc::clone(&self.life);
-        let mut events = server.events_where(move |event| match event {
-            ServerEvent::Session(_, event) => !tell::is_of_flow(event) || life.minds_flows(),
-            _ => true,
+        let mut events = server.events_where(move |event| {
+            !matches!(event, ServerEvent::Session(_, event) if tell::is_of_flow(event)) || life.minds_flows()
         });
         let stopped = self.life.stopped(1);
         tokio::pin!(stopped);
