@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_their_units_and_others_are_refused() {
-        for (text, bytes) in [("0", 0), ("4096", 4096), ("64KiB", 65_536), ("1k", 1024), ("2 GiB", 2 << 30), ("7b", 7)] {
+        for (text, bytes) in [("0", 0), ("4096", 4096), ("64KiB", 65_536), ("1k", 1024), ("2 GiB", 2 << 30), ("7b", 7)]
+        {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
         for text in ["", "x", "-1", "1.5MiB", "1 MB!", "99999999999TiB", "18446744073709551616", "KiB"] {

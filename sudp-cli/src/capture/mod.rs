@@ -55,13 +55,15 @@ pub enum Format {
 /// Captures until a bound is reached, somebody ends it, or the instance ends.
 pub fn run(mut call: Call, plan: Plan) -> Outcome {
     if plan.format == Format::Pcapng && plan.file.is_none() && io::stdout().is_terminal() {
-        let message = "pcapng is nothing for a terminal: write it to a file with -w FILE, or pipe it to 'wireshark -k -i -'";
+        let message =
+            "pcapng is nothing for a terminal: write it to a file with -w FILE, or pipe it to 'wireshark -k -i -'";
         return Err(Failure::new(Exit::Usage, message));
     }
     // Only an instance that answers is worth a file.
     call.status()?;
     let out = open(plan.file.as_deref())?;
-    let (deadline, bounds) = (plan.time.map(|time| Instant::now() + time), Bounds { count: plan.count, size: plan.size });
+    let (deadline, bounds) =
+        (plan.time.map(|time| Instant::now() + time), Bounds { count: plan.count, size: plan.size });
     let shape = match plan.format {
         Format::Ndjson => Shape::Ndjson,
         Format::Pcapng => Shape::Pcapng(Box::default()),
@@ -86,15 +88,20 @@ pub fn run(mut call: Call, plan: Plan) -> Outcome {
     if let Err(error) = writer.end() {
         return cannot_write(to, &error);
     }
-    eprintln!("sudp: {}", counts(&writer));
-    match failure {
-        Some(failure) if !ended.load(Ordering::Relaxed) => Err(failure),
-        _ => Ok(()),
+    let failure = failure.filter(|_| !ended.load(Ordering::Relaxed));
+    // What was refused from the start has no count.
+    if failure.is_none() || writer.captured > 0 {
+        eprintln!("sudp: {}", counts(&writer));
     }
+    failure.map_or(Ok(()), Err)
 }
 
 /// Writes what comes, until there is enough, time is over, or nothing comes any more: then the reason is returned.
-fn pump(told: &Receiver<Said>, writer: &mut Writer<impl Write>, deadline: Option<Instant>) -> io::Result<Option<Failure>> {
+fn pump(
+    told: &Receiver<Said>,
+    writer: &mut Writer<impl Write>,
+    deadline: Option<Instant>,
+) -> io::Result<Option<Failure>> {
     if writer.full() {
         return Ok(None);
     }
@@ -105,7 +112,8 @@ fn pump(told: &Receiver<Said>, writer: &mut Writer<impl Write>, deadline: Option
             Err(TryRecvError::Empty) => {
                 // Who reads along sees everything that is there, and a busy instance costs no write for each.
                 writer.flush()?;
-                let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+                let left =
+                    deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
                 match told.recv_timeout(left) {
                     Ok(said) => said,
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(None),
@@ -183,7 +191,10 @@ fn open(file: Option<&Path>) -> Outcome<Box<dyn Write>> {
     let Some(file) = file else { return Ok(Box::new(BufWriter::with_capacity(BUFFER, io::stdout()))) };
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
     let opened = opened.map_err(|error| {
-        Failure::new(Exit::CannotCreate, format!("cannot create {}: {error}: name another file with -w", file.display()))
+        Failure::new(
+            Exit::CannotCreate,
+            format!("cannot create {}: {error}: name another file with -w", file.display()),
+        )
     })?;
     Ok(Box::new(BufWriter::with_capacity(BUFFER, opened)))
 }
@@ -194,7 +205,7 @@ fn cannot_write(file: Option<&Path>, error: &io::Error) -> Outcome {
         return Ok(());
     }
     let to = file.map_or_else(|| "the standard output".into(), |file| file.display().to_string());
-    Err(Failure::new(Exit::Failed, format!("cannot write to {to}: {error}; what was written before is whole")))
+    Err(Failure::new(Exit::Failed, format!("cannot write to {to}: {error}; it ends where that happened")))
 }
 
 fn counts(writer: &Writer<impl Write>) -> String {

@@ -81,7 +81,10 @@ mod tests {
     #[test]
     fn a_drop_has_a_reason_and_a_loss_a_number() {
         let dropped = line(&Record { fate: "age".into(), missed: 12, ..record() });
-        assert!(dropped.contains(r#""fate":"dropped","reason":"age""#) && dropped.contains(r#""lost":12"#), "{dropped}");
+        assert!(
+            dropped.contains(r#""fate":"dropped","reason":"age""#) && dropped.contains(r#""lost":12"#),
+            "{dropped}"
+        );
     }
 
     #[test]

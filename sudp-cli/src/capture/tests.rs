@@ -29,7 +29,8 @@ fn lines(out: &[u8]) -> usize {
 #[test]
 fn an_instance_that_ends_ends_the_capture_with_its_reason_and_all_that_came_before_is_written() {
     let failure = Failure::new(Exit::NotRunning, "the client home has ended");
-    let (out, ended, counts) = pumped(vec![said(0), said(3), Said::End(Some(failure.clone()))], Bounds::default(), None);
+    let (out, ended, counts) =
+        pumped(vec![said(0), said(3), Said::End(Some(failure.clone()))], Bounds::default(), None);
     assert_eq!((lines(&out), ended), (2, Some(failure)));
     assert!(counts.starts_with("2 datagrams captured, 3 datagrams lost: "), "{counts}");
 }
@@ -63,8 +64,9 @@ fn a_file_that_cannot_be_made_is_told_with_its_code() {
 #[test]
 fn wireshark_reads_addresses_names_payloads_fates_and_sums() {
     let file = std::env::temp_dir().join(format!("sudp-capture-{}.pcapng", std::process::id()));
-    let mut writer = Writer::begin(open(Some(&file)).expect("a file"), Shape::Pcapng(Box::default()), Bounds::default())
-        .expect("room on the disk");
+    let mut writer =
+        Writer::begin(open(Some(&file)).expect("a file"), Shape::Pcapng(Box::default()), Bounds::default())
+            .expect("room on the disk");
     let answer = Record {
         source: Some("10.0.0.1:53".into()),
         destination: Some("127.0.0.1:40001".into()),
@@ -87,8 +89,20 @@ fn wireshark_reads_addresses_names_payloads_fates_and_sums() {
     drop(writer);
 
     let fields = [
-        "frame.len", "frame.cap_len", "frame.interface_name", "frame.time_epoch", "ip.src", "ip.dst", "ipv6.src",
-        "ipv6.dst", "udp.srcport", "udp.dstport", "udp.length", "data.data", "frame.comment", "frame.p2p_dir",
+        "frame.len",
+        "frame.cap_len",
+        "frame.interface_name",
+        "frame.time_epoch",
+        "ip.src",
+        "ip.dst",
+        "ipv6.src",
+        "ipv6.dst",
+        "udp.srcport",
+        "udp.dstport",
+        "udp.length",
+        "data.data",
+        "frame.comment",
+        "frame.p2p_dir",
     ];
     let mut command = Command::new("tshark");
     command.args(["-r"]).arg(&file).args(["-n", "-T", "fields", "-E", "separator=|"]);
@@ -122,5 +136,8 @@ fn wireshark_reads_addresses_names_payloads_fates_and_sums() {
     assert_eq!(all("udp.length"), ["13", "13", "13", "13", "13", "1208"]);
     assert_eq!(all("data.data")[..5], ["68656c6c6f"; 5]);
     assert!(all("frame.comment")[4].starts_with("dropped: age; flow 3 of session 5e5510115e551011"), "{text}");
-    assert!(rows.iter().all(|row| row.last().is_some_and(|expert| !expert.to_lowercase().contains("checksum"))), "{text}");
+    assert!(
+        rows.iter().all(|row| row.last().is_some_and(|expert| !expert.to_lowercase().contains("checksum"))),
+        "{text}"
+    );
 }

@@ -107,10 +107,16 @@ mod tests {
     fn a_host_is_known_at_either_end_however_it_is_written() {
         let is = |wanted: &str, end: &str| is_host(wanted, end);
         assert!(is("10.0.0.1", "10.0.0.1:53") && is("10.0.0.1:53", "10.0.0.1:53"));
-        assert!(is("::1", "[::1]:53") && is("[::1]", "[::1]:53") && is("0:0::1", "[::1]:53") && is("[::1]:53", "[::1]:53"));
+        assert!(
+            is("::1", "[::1]:53") && is("[::1]", "[::1]:53") && is("0:0::1", "[::1]:53") && is("[::1]:53", "[::1]:53")
+        );
         assert!(is("10.0.0.1", "[::ffff:10.0.0.1]:53"));
         assert!(is("Example.com", "example.com:53") && is("example.com:53", "example.com:53"));
-        assert!(!is("10.0.0.1:54", "10.0.0.1:53") && !is("10.0.0.10", "10.0.0.1:53") && !is("example.com:5", "example.com:53"));
+        assert!(
+            !is("10.0.0.1:54", "10.0.0.1:53")
+                && !is("10.0.0.10", "10.0.0.1:53")
+                && !is("example.com:5", "example.com:53")
+        );
         let wanted = Wanted { host: Some("127.0.0.1".into()), ..Wanted::default() };
         assert!(wanted.takes(&record()));
         assert!(!wanted.takes(&Record { source: None, ..record() }));

@@ -148,7 +148,9 @@ mod tests {
             assert!(out.len() as u64 <= size, "{} of {size}", out.len());
             let unbound = written(if shape { pcapng() } else { Shape::Ndjson }, Bounds::default(), 20).0;
             if !shape {
-                assert!(unbound.starts_with(&out) && out.iter().filter(|byte| **byte == b'\n').count() as u64 == captured);
+                assert!(
+                    unbound.starts_with(&out) && out.iter().filter(|byte| **byte == b'\n').count() as u64 == captured
+                );
             }
         }
         assert_eq!(written(pcapng(), Bounds::default(), 20).1, 20);

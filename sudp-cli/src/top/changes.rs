@@ -1,14 +1,14 @@
 //! What has happened between two frames, told as events.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use super::Frame;
-use super::rates::key;
 use super::text::clean;
-use crate::status::{Flow, Health, Link, Role, Session};
+use crate::status::{Role, Session};
 
-/// How many events of one kind a frame tells one by one: more are told as their number.
-const SINGLY: usize = 3;
+/// How many events of flows a frame tells one by one.
+const SINGLY: usize = 4;
 
 /// Something that happened.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,131 +37,59 @@ impl Event {
     }
 }
 
-/// What differs.
+/// What differs and is not told by the instance itself.
 pub(crate) fn changes(before: &Frame, now: &Frame) -> Vec<Event> {
     if before.status.pid != now.status.pid {
         let text = format!("another process took over: {}, before {}", now.status.pid, before.status.pid);
         return vec![Event::new(Weight::Usual, text)];
     }
-    let mut events = Vec::new();
-    health(before, now, &mut events);
-    reload(before, now, &mut events);
-    tunnels(before, now, &mut events);
-    sessions(before, now, &mut events);
-    flows(before, now, &mut events);
-    events
+    let stuck = |frame: &Frame| -> BTreeSet<(String, u64)> {
+        let links = frame.status.sessions.iter().flat_map(|session| {
+            session.links.iter().filter(|link| link.suspect).map(|link| (session.id.clone(), link.ordinal))
+        });
+        links.collect()
+    };
+    let (was, is) = (stuck(before), stuck(now));
+    let alive = |(session, ordinal): &&(String, u64)| {
+        let of = |known: &&Session| known.id == *session;
+        let links = now.status.sessions.iter().find(of).map(|session| &session.links);
+        links.is_some_and(|links| links.iter().any(|link| link.ordinal == *ordinal))
+    };
+    let freed = was.difference(&is).filter(alive);
+    let text = |(session, ordinal): &(String, u64)| match now.status.role {
+        Role::Client => format!("link {ordinal} goes on"),
+        Role::Server => format!("session {}: link {ordinal} goes on", brief(session)),
+    };
+    freed.map(|link| Event::new(Weight::Good, text(link))).collect()
 }
 
-fn health(before: &Frame, now: &Frame, events: &mut Vec<Event>) {
-    let (was, is) = (&before.status, &now.status);
-    if was.health != is.health {
-        let (weight, text) = match is.health {
-            Health::Ok => (Weight::Good, "all is well"),
-            Health::Connecting => (Weight::Bad, "no link: dialling"),
-            Health::Draining => (Weight::Bad, "it ends, and finishes what is under way"),
+/// What the instance tells, as it is shown: sessions by the beginning of their names, the only one of a client without
+/// any, and what happens to many flows at once as their number.
+pub(crate) fn told(before: Option<&Frame>, now: &Frame) -> Vec<(SystemTime, Event)> {
+    let frames = [before, Some(now)].into_iter().flatten();
+    let sessions: BTreeSet<&str> =
+        frames.flat_map(|frame| &frame.status.sessions).map(|session| session.id.as_str()).collect();
+    let shorter = |text: &str| {
+        let Some((id, rest)) = text.strip_prefix("session ").and_then(|text| text.split_once(": ")) else {
+            return text.to_owned();
         };
-        events.push(Event::new(weight, text));
-    }
-    if let Some(reason) = is.reason.as_ref().filter(|reason| was.reason.as_ref() != Some(reason)) {
-        events.push(Event::new(Weight::Bad, reason));
-    }
-}
-
-fn reload(before: &Frame, now: &Frame, events: &mut Vec<Event>) {
-    let Some(reload) = &now.status.reload else { return };
-    if before.status.reload.as_ref().is_some_and(|before| before.at == reload.at) {
-        return;
-    }
-    events.push(match &reload.error {
-        None => Event::new(Weight::Good, "the configuration was read anew"),
-        Some(error) => Event::new(Weight::Bad, format!("the new configuration was not taken: {error}")),
-    });
-}
-
-fn tunnels(before: &Frame, now: &Frame, events: &mut Vec<Event>) {
-    for tunnel in &now.status.tunnels {
-        let was = before.status.tunnels.iter().find(|was| was.spec == tunnel.spec);
-        if was.is_some_and(|was| was.listening == tunnel.listening && was.error == tunnel.error) {
-            continue;
+        match now.status.role {
+            Role::Client if sessions.contains(id) => rest.to_owned(),
+            Role::Client | Role::Server => format!("session {}: {rest}", brief(id)),
         }
-        match (&tunnel.error, &tunnel.listening) {
-            (Some(error), _) => {
-                events.push(Event::new(Weight::Bad, format!("tunnel {}: {error}", tunnel.name)));
-            }
-            (None, Some(at)) => {
-                events.push(Event::new(Weight::Good, format!("tunnel {} listens at {at}", tunnel.name)));
-            }
-            (None, None) => {}
+    };
+    let of_flow = |text: &str| text.starts_with("flow ") || text.contains(": flow ");
+    let flows = now.events.iter().filter(|(_, text)| of_flow(text)).count();
+    let mut events = Vec::new();
+    for (at, text) in &now.events {
+        if flows <= SINGLY || !of_flow(text) {
+            events.push((*at, Event::new(Weight::Usual, shorter(text))));
         }
     }
-    let gone = before.status.tunnels.iter().filter(|was| now.status.tunnels.iter().all(|is| is.spec != was.spec));
-    events.extend(gone.map(|tunnel| Event::new(Weight::Usual, format!("tunnel {} was removed", tunnel.name))));
-}
-
-fn sessions(before: &Frame, now: &Frame, events: &mut Vec<Event>) {
-    let index = |frame: &Frame| -> BTreeMap<String, Session> {
-        frame.status.sessions.iter().map(|session| (session.id.clone(), session.clone())).collect()
-    };
-    let (was, is) = (index(before), index(now));
-    let who = |session: &Session| {
-        let with = if now.status.role == Role::Client { "with" } else { "from" };
-        let principal = session.principal.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
-        let peer = session.peer.as_ref().map(|peer| format!(" {with} {peer}")).unwrap_or_default();
-        format!("session {}{principal}{peer}", brief(&session.id))
-    };
-    let began: Vec<_> = is.values().filter(|session| !was.contains_key(&session.id)).collect();
-    let ended: Vec<_> = was.values().filter(|session| !is.contains_key(&session.id)).collect();
-    tell(events, Weight::Good, &began, "sessions began", |session| format!("{} began", who(session)));
-    tell(events, Weight::Bad, &ended, "sessions ended", |session| format!("{} ended", who(session)));
-    let mut up = Vec::new();
-    let (mut down, mut stuck, mut freed) = (Vec::new(), Vec::new(), Vec::new());
-    for session in is.values() {
-        let links = was.get(&session.id).map_or(&[] as &[Link], |was| &was.links);
-        let known = |link: &Link| links.iter().find(|was| was.ordinal == link.ordinal);
-        for link in &session.links {
-            match known(link) {
-                None => up.push((session, link)),
-                Some(was) if link.suspect && !was.suspect => stuck.push((session, link)),
-                Some(was) if !link.suspect && was.suspect => freed.push((session, link)),
-                Some(_) => {}
-            }
-        }
-        let gone = links.iter().filter(|was| session.links.iter().all(|link| link.ordinal != was.ordinal));
-        down.extend(gone.map(|link| (session, link)));
+    if flows > SINGLY {
+        events.push((now.at, Event::new(Weight::Usual, format!("{flows} times flows began or ended"))));
     }
-    let of = |session: &Session| match now.status.role {
-        Role::Client => String::new(),
-        Role::Server => format!(" of session {}", brief(&session.id)),
-    };
-    let name = |(session, link): &(&Session, &Link)| format!("link {}{}", link.ordinal, of(session));
-    tell(events, Weight::Bad, &down, "links ended", |link| format!("{} ended", name(link)));
-    tell(events, Weight::Good, &up, "links came up", |link| format!("{} is up", name(link)));
-    tell(events, Weight::Bad, &stuck, "links are stuck", |link| format!("{} makes no progress", name(link)));
-    tell(events, Weight::Good, &freed, "links go on", |link| format!("{} goes on", name(link)));
-}
-
-fn flows(before: &Frame, now: &Frame, events: &mut Vec<Event>) {
-    let index = |frame: &Frame| -> BTreeMap<_, Flow> {
-        frame.flows.iter().map(|flow| (key(flow), flow.clone())).collect()
-    };
-    let (was, is) = (index(before), index(now));
-    let opened: Vec<_> = is.iter().filter(|(key, _)| !was.contains_key(*key)).collect();
-    let closed: Vec<_> = was.iter().filter(|(key, _)| !is.contains_key(*key)).collect();
-    let name = |flow: &Flow| {
-        let end = |end: &Option<String>| end.clone().unwrap_or_else(|| "?".into());
-        format!("flow {}, {} to {},", flow.id, end(&flow.source), end(&flow.destination))
-    };
-    tell(events, Weight::Usual, &opened, "flows opened", |(_, flow)| format!("{} opened", name(flow)));
-    tell(events, Weight::Usual, &closed, "flows closed", |(_, flow)| format!("{} closed", name(flow)));
-}
-
-/// Tells a few one by one, and many as their number.
-fn tell<T>(events: &mut Vec<Event>, weight: Weight, which: &[T], many: &str, each: impl Fn(&T) -> String) {
-    if which.len() > SINGLY {
-        events.push(Event::new(weight, format!("{} {many}", which.len())));
-    } else {
-        events.extend(which.iter().map(|one| Event::new(weight, each(one))));
-    }
+    events
 }
 
 /// Enough of a session's name to tell it from the others.

@@ -20,8 +20,8 @@ use tokio::runtime::Handle;
 
 use self::draw::Look;
 use self::model::Model;
-pub(crate) use self::source::reach;
 use self::source::Source;
+pub(crate) use self::source::reach;
 use self::terminal::{Input, Left};
 use crate::args::Color;
 use crate::exit::{Exit, Failure, Outcome};

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::Frame;
-use super::changes::{Event, Weight, changes};
+use super::changes::{Event, Weight, changes, told};
 use super::rates::{Key, Rate, Rates, key};
 use super::sort::{Sort, in_order, matches};
 use super::text::clean;
@@ -121,13 +121,12 @@ impl Model {
             let text = format!("{} earlier events were left out", frame.missed);
             note(&mut live.events, frame.at, Event::new(Weight::Usual, text));
         }
-        if let Some(before) = &live.frame {
-            for event in changes(before, &frame) {
-                note(&mut live.events, frame.at, event);
-            }
+        let found = live.frame.as_ref().map(|before| changes(before, &frame)).unwrap_or_default();
+        for (at, event) in told(live.frame.as_ref(), &frame) {
+            note(&mut live.events, at, event);
         }
-        for (at, text) in &frame.events {
-            note(&mut live.events, *at, Event::new(Weight::Usual, text));
+        for event in found {
+            note(&mut live.events, frame.at, event);
         }
         live.frame = Some(frame);
         self.keep_selection();

@@ -135,9 +135,9 @@ pub(crate) fn key(flow: &Flow) -> Key {
 }
 
 fn growth(before: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>, seconds: f64) -> BTreeMap<String, f64> {
-    let grown = now.iter().map(|(reason, count)| {
-        (reason.clone(), per(before.get(reason).copied().unwrap_or_default(), *count, seconds))
-    });
+    let grown = now
+        .iter()
+        .map(|(reason, count)| (reason.clone(), per(before.get(reason).copied().unwrap_or_default(), *count, seconds)));
     grown.filter(|(_, rate)| *rate > 0.0).collect()
 }
 

@@ -28,16 +28,8 @@ pub(crate) enum Sort {
 
 impl Sort {
     /// All of them, in the order in which a key goes through them.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Rate,
-        Self::Total,
-        Self::Queued,
-        Self::Drops,
-        Self::Idle,
-        Self::Age,
-        Self::Source,
-        Self::Destination,
-    ];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Rate, Self::Total, Self::Queued, Self::Drops, Self::Idle, Self::Age, Self::Source, Self::Destination];
 
     /// What is meant, in a word.
     pub(crate) fn name(self) -> &'static str {

@@ -67,7 +67,7 @@ pub(crate) fn check(command: &str) -> Outcome {
     if stdin().is_terminal() && stdout().is_terminal() {
         return Ok(());
     }
-    let message = format!("{command} draws on a terminal, and this is none: `sudp status` prints how an instance is");
+    let message = format!("{command} draws on a terminal, and this is none: 'sudp status' prints how an instance is");
     Err(Failure::new(Exit::Usage, message))
 }
 

@@ -63,11 +63,12 @@ pub(crate) fn bits(bytes: f64) -> String {
     count(whole(bytes * 8.0))
 }
 
-/// A time, in at most seven columns: `24.1 ms`, `3.4 s`, `2m 05s`, `3h 07m`, `12d 3h`.
+/// A time, in at most seven columns: `0.31 ms`, `24.1 ms`, `3.4 s`, `2m 05s`, `3h 07m`, `12d 3h`.
 pub(crate) fn time(seconds: f64) -> String {
     let whole = whole(seconds);
     match whole {
-        _ if seconds < 0.0995 => format!("{:.1} ms", seconds.max(0.0) * 1000.0),
+        _ if seconds < 0.00995 => format!("{:.2} ms", seconds.max(0.0) * 1000.0),
+        _ if seconds < 0.0995 => format!("{:.1} ms", seconds * 1000.0),
         _ if seconds < 0.9995 => format!("{:.0} ms", seconds * 1000.0),
         _ if seconds < 9.95 => format!("{seconds:.1} s"),
         0..60 => format!("{whole} s"),
@@ -177,9 +178,11 @@ mod tests {
 
     #[test]
     fn times_are_told_in_two_units_at_most() {
-        let times = [-1.0, 0.0, 0.0241, 0.35, 0.9999, 3.42, 9.96, 59.9, 125.0, 11_220.0, 1_047_600.0, 1e9];
-        let shown =
-            ["0.0 ms", "0.0 ms", "24.1 ms", "350 ms", "1.0 s", "3.4 s", "9 s", "59 s", "2m 05s", "3h 07m", "12d 3h", "11574d"];
+        let times = [-1.0, 0.00031, 0.0241, 0.35, 0.9999, 3.42, 9.96, 59.9, 125.0, 11_220.0, 1_047_600.0, 1e9];
+        let shown = [
+            "0.00 ms", "0.31 ms", "24.1 ms", "350 ms", "1.0 s", "3.4 s", "9 s", "59 s", "2m 05s", "3h 07m", "12d 3h",
+            "11574d",
+        ];
         for (seconds, text) in times.into_iter().zip(shown) {
             assert_eq!(time(seconds), text, "{seconds}");
         }

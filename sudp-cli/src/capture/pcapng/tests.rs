@@ -57,7 +57,8 @@ fn a_file_is_a_section_with_an_interface_a_packet_and_the_counts() {
     assert_eq!((field(12), field(16)), (33, 33), "kept, and as it was");
     assert_eq!(&packet[20 + 28..20 + 33], b"hello");
     let said = options(&packet[20 + 36..]);
-    let text = "taken; flow 3 of session 5e5510115e551011, tunnel dns; 127.0.0.1:40001 to 10.0.0.1:53; 2 before it were lost";
+    let text =
+        "taken; flow 3 of session 5e5510115e551011, tunnel dns; 127.0.0.1:40001 to 10.0.0.1:53; 2 before it were lost";
     assert_eq!(said[0], (COMMENT, text.as_bytes().to_vec()));
     assert_eq!(said[1..], [(EPB_FLAGS, 2_u32.to_ne_bytes().to_vec()), (EPB_DROPCOUNT, 2_u64.to_ne_bytes().to_vec())]);
     let counts = [(ISB_IFRECV, 3_u64.to_ne_bytes().to_vec()), (ISB_IFDROP, 2_u64.to_ne_bytes().to_vec())];
@@ -83,11 +84,11 @@ fn each_tunnel_is_one_interface_and_each_name_one_address() {
         to(None, "1.2.3.4:5"),
     ];
     let file = file(&records);
-    let expected =
-        [SECTION, INTERFACE, NAMES, PACKET, INTERFACE, PACKET, NAMES, PACKET, INTERFACE, PACKET, STATISTICS];
+    let expected = [SECTION, INTERFACE, NAMES, PACKET, INTERFACE, PACKET, NAMES, PACKET, INTERFACE, PACKET, STATISTICS];
     assert_eq!(kinds(&file), expected);
     let packets: Vec<_> = blocks(&file).into_iter().filter(|(kind, _)| *kind == PACKET).map(|(_, body)| body).collect();
-    let interfaces: Vec<_> = packets.iter().map(|body| u32::from_ne_bytes(body[..4].try_into().expect("four"))).collect();
+    let interfaces: Vec<_> =
+        packets.iter().map(|body| u32::from_ne_bytes(body[..4].try_into().expect("four"))).collect();
     assert_eq!(interfaces, [0, 1, 0, 2]);
     let to: Vec<_> = packets.iter().map(|body| body[20 + 16..20 + 20].to_vec()).collect();
     assert_eq!(to, [[198, 18, 0, 1], [198, 18, 0, 1], [198, 18, 0, 2], [1, 2, 3, 4]]);
@@ -97,11 +98,8 @@ fn each_tunnel_is_one_interface_and_each_name_one_address() {
 
 #[test]
 fn what_others_name_has_an_end() {
-    let record = |at: u32| Record {
-        tunnel: Some(format!("t{at}")),
-        destination: Some(format!("n{at}.example:1")),
-        ..record()
-    };
+    let record =
+        |at: u32| Record { tunnel: Some(format!("t{at}")), destination: Some(format!("n{at}.example:1")), ..record() };
     let mut pcapng = Pcapng::default();
     let mut out = Vec::new();
     for at in 0..140_000 {

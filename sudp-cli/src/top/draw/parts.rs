@@ -42,11 +42,8 @@ pub(super) fn header(model: &Model, look: Look, width: usize) -> Line<'static> {
     let full = format!("  up {}  version {}  pid {}{paused}", time(status.uptime), clean(&status.version), status.pid);
     let short = format!("  up {}{paused}", time(status.uptime));
     let said = if span(&full) + span(&clock) <= room { full } else { short };
-    let said = if span(&said) + span(&clock) <= room {
-        left(&said, room - span(&clock)) + &clock
-    } else {
-        left(&said, room)
-    };
+    let said =
+        if span(&said) + span(&clock) <= room { left(&said, room - span(&clock)) + &clock } else { left(&said, room) };
     line.push(Span::styled(said, look.bar()));
     Line::from(line)
 }
@@ -140,7 +137,8 @@ pub(super) fn rates(view: &View, look: Look, width: usize, height: usize) -> Vec
     for (name, bytes, datagrams, history, style) in ways {
         let rate = format!("{} bit/s {} /s ", right(&bits(bytes), 6), right(&count(whole(datagrams.round())), 6));
         let peak = history.iter().max().copied().unwrap_or_default();
-        let peak = if width >= 70 { format!(" peak {}", right(&count(peak.saturating_mul(8)), 5)) } else { String::new() };
+        let peak =
+            if width >= 70 { format!(" peak {}", right(&count(peak.saturating_mul(8)), 5)) } else { String::new() };
         let columns = width.saturating_sub(5 + span(&rate) + span(&peak));
         let mut chart = chart::lines(history, view.rates.seen, columns, height.max(1), look);
         let last = chart.pop().unwrap_or_default();
@@ -192,11 +190,7 @@ pub(super) fn links(status: &Status, look: Look, width: usize, room: usize) -> V
         );
         let bar = gauge(link.in_flight, link.window, 20, look);
         let state = if link.suspect { " no progress" } else { "" };
-        lines.push(Line::from(vec![
-            Span::raw(text),
-            Span::styled(bar, look.good()),
-            Span::styled(state, look.bad()),
-        ]));
+        lines.push(Line::from(vec![Span::raw(text), Span::styled(bar, look.good()), Span::styled(state, look.bad())]));
     }
     if links.len() > fits {
         lines.push(Line::styled(format!("       and {} more", links.len() - fits), look.label()));
@@ -213,10 +207,7 @@ fn links_in_short(links: &[(&Session, &Link)], look: Look, width: usize) -> Line
     let stuck = if suspects > 0 { format!(", {suspects} without progress") } else { String::new() };
     let style = if suspects > 0 || links.is_empty() { look.bad() } else { Style::new() };
     let text = format!("{}{stuck}{rtt}{flying}", links.len());
-    Line::from(vec![
-        Span::styled(" links   ", look.label()),
-        Span::styled(left(&text, width.saturating_sub(9)), style),
-    ])
+    Line::from(vec![Span::styled(" links   ", look.label()), Span::styled(left(&text, width.saturating_sub(9)), style)])
 }
 
 fn gauge(part: u64, whole: u64, columns: usize, look: Look) -> String {
@@ -231,8 +222,7 @@ pub(super) fn drops(frame: &Frame, rates: &Rates, look: Look, width: usize) -> L
     let traffic = &frame.status.traffic;
     let mut line = Line::from(Span::styled(" drops   ", look.label()));
     let mut any = false;
-    let ways =
-        [("out", &traffic.dropped_out, &rates.dropping_out), ("in", &traffic.dropped_in, &rates.dropping_in)];
+    let ways = [("out", &traffic.dropped_out, &rates.dropping_out), ("in", &traffic.dropped_in, &rates.dropping_in)];
     for (way, drops, now) in ways {
         if drops.values().any(|count| *count > 0) {
             any = true;
@@ -247,7 +237,8 @@ pub(super) fn drops(frame: &Frame, rates: &Rates, look: Look, width: usize) -> L
     if !any {
         line.push_span(Span::styled("none  ", look.good()));
     }
-    let counts = [("sent again", traffic.replayed), ("recognised", traffic.duplicates), ("links so far", traffic.links)];
+    let counts =
+        [("sent again", traffic.replayed), ("recognised", traffic.duplicates), ("links so far", traffic.links)];
     for (name, number) in counts {
         if number > 0 && line.width() + name.len() + 8 <= width {
             line.push_span(Span::styled(format!("{name} "), look.label()));

@@ -44,8 +44,7 @@ pub(super) fn lines(model: &Model, look: Look, width: usize, room: usize) -> Vec
     let first = at.map_or(0, |at| (at + 1).saturating_sub(rows));
     for (index, (flow, rate)) in flows.iter().enumerate().skip(first).take(rows) {
         let end = |end: &Option<String>, room| both_ends(&end.as_deref().map_or_else(|| "?".into(), clean), room);
-        let mut text =
-            format!(" {}{}{}", end(&flow.source, source), look.arrow(), end(&flow.destination, destination));
+        let mut text = format!(" {}{}{}", end(&flow.source, source), look.arrow(), end(&flow.destination, destination));
         for column in &columns {
             text.push(' ');
             text += &aligned(&(column.cell)(flow, rate), column);
@@ -103,7 +102,7 @@ fn columns(width: usize, role: Role) -> Vec<Column> {
     let sum = column("TOTAL", 5, Some(Sort::Total), |flow, _| size(total(flow)));
     let idle = column("IDLE", 7, Some(Sort::Idle), |flow, _| time(flow.idle));
     let dropped = column("DROPS", 5, Some(Sort::Drops), |flow, _| count(drops(flow)));
-    if width < 100 {
+    if width < 116 {
         return vec![class, rate, sum, queued, idle, dropped];
     }
     let from = match role {

@@ -75,6 +75,9 @@ fn trouble_is_told_at_the_top() {
             frame.status.health = Health::Connecting;
             frame.status.reason = Some("wss://tunnel.example.com/sudp: connection refused".into());
             frame.status.sessions[0].links.clear();
+            frame.events = ["link 4 has ended: reset", "no link is left: dialling again; what is sent meanwhile waits"]
+                .map(|text| (frame.at, format!("session {}: {text}", frame.status.sessions[0].id)))
+                .into();
         }
         frame
     };
@@ -149,7 +152,9 @@ fn a_selected_flow_is_on_the_screen_however_many_there_are() {
     let crowd = |second| {
         let mut frame = client(second);
         let one = frame.flows[0].clone();
-        frame.flows = (0..500).map(|id| crate::status::Flow { id, source: Some(format!("10.0.0.{id}:1")), ..one.clone() }).collect();
+        frame.flows = (0..500)
+            .map(|id| crate::status::Flow { id, source: Some(format!("10.0.0.{id}:1")), ..one.clone() })
+            .collect();
         frame
     };
     let mut model = seen(crowd, 3);

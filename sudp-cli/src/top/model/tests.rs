@@ -1,6 +1,5 @@
 use super::*;
 use crate::exit::{Exit, Failure};
-use crate::status::Health;
 use crate::top::fixtures::{client, epoch, seen, server};
 
 fn press(model: &mut Model, code: KeyCode) -> Option<Action> {
@@ -190,37 +189,40 @@ fn rates_are_by_the_clock_of_the_instance() {
 }
 
 #[test]
-fn what_happens_between_frames_is_told() {
-    let mut model = seen(client, 2);
+fn what_the_instance_tells_is_shown_and_what_it_does_not_is_found() {
+    let stuck = |second| {
+        let mut frame = client(second);
+        frame.status.sessions[0].links.iter_mut().for_each(|link| link.suspect = second < 2);
+        frame
+    };
+    let mut model = seen(stuck, 2);
     assert_eq!(texts(&model), [""; 0]);
-    let mut frame = client(2);
-    frame.status.health = Health::Connecting;
-    frame.status.reason = Some("connection refused".into());
-    let links = &mut frame.status.sessions[0].links;
-    links[0].ordinal = 9;
-    links[1].suspect = true;
-    frame.flows.pop();
+    let mut frame = stuck(2);
+    frame.status.sessions[0].links.remove(0);
+    let id = frame.status.sessions[0].id.clone();
+    frame.events = vec![
+        (epoch(), format!("session {id}: link 4 has ended: reset\u{1b}")),
+        (epoch(), "session 0dd5e5500dd5e550: has begun".into()),
+        (epoch(), "the configuration was read anew".into()),
+    ];
     model.handle_frame(frame);
     let expected = [
-        "no link: dialling",
-        "connection refused",
-        "link 4 ended",
-        "link 9 is up",
-        "link 5 makes no progress",
-        "flow 3, [::1]:40003 to voice.a-very-long-name.example.com:5060, closed",
+        "link 4 has ended: reset\\u{1b}",
+        "session 0dd5e550: has begun",
+        "the configuration was read anew",
+        "link 5 goes on",
     ];
     assert_eq!(texts(&model), expected);
 }
 
 #[test]
-fn many_events_of_a_kind_are_told_as_their_number_and_only_the_latest_are_kept() {
+fn many_events_of_flows_are_told_as_their_number_and_only_the_latest_events_are_kept() {
     let mut model = seen(client, 2);
     let mut frame = client(2);
-    let one = frame.flows[0].clone();
-    frame.flows = (10..5000).map(|id| Flow { id, ..one.clone() }).collect();
+    frame.events = (0..900).map(|at| (epoch(), format!("session x: flow {at} begins here"))).collect();
+    frame.events.push((epoch(), "link 9 is up".into()));
     model.handle_frame(frame);
-    assert_eq!(texts(&model)[0], "4990 flows opened");
-    assert_eq!(texts(&model).len(), 4, "and three were closed");
+    assert_eq!(texts(&model), ["link 9 is up", "900 times flows began or ended"]);
     let mut frame = client(3);
     frame.events = (0..2000).map(|at| (epoch(), format!("note {at}"))).collect();
     frame.missed = 7;
