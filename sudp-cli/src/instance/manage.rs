@@ -53,6 +53,10 @@ pub fn choose(folders: &Folders, roles: &[Role], name: &Name, sought: Sought) ->
     match candidates[..] {
         [] => Err(nothing(folders, roles, name)),
         [files] => Ok(files.clone()),
+        // Where we cannot look, there may be both, or none.
+        [files, ..] if candidates.iter().all(|files| lock::look(&files.pid) == Found::Unknown) => {
+            Err(call::hidden(files))
+        }
         [..] => {
             let ways: Vec<_> = roles.iter().map(|role| format!("'sudp {} …'", word(*role))).collect();
             let message = format!("a server and a client are called {name}: write {}", ways.join(" or "));
@@ -266,3 +270,67 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// How many instances a message names.
 const SHOWN: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::instance::lock::Held;
+    use crate::instance::scratch::Scratch;
+
+    const BOTH: [Role; 2] = [Role::Server, Role::Client];
+
+    fn files(folders: &Folders, role: Role, name: &Name) -> Files {
+        let files = folders.files(&Id { role, name: name.clone() });
+        files.prepare().expect("folders");
+        files
+    }
+
+    #[test]
+    fn a_name_means_the_one_that_runs_and_neither_when_both_do() {
+        let (scratch, name) = (Scratch::new(), Name::default());
+        let folders = scratch.folders();
+        let [server, client] = BOTH.map(|role| files(&folders, role, &name));
+        let chosen = |sought| choose(&folders, &BOTH, &name, sought).map_err(|failure| failure.exit);
+        assert_eq!(chosen(Sought::Running), Err(Exit::NotRunning));
+
+        fs::write(&client.state, "{}").expect("a file");
+        assert_eq!(chosen(Sought::Running), Err(Exit::NotRunning));
+        assert_eq!(chosen(Sought::Known).as_ref(), Ok(&client));
+        fs::write(&server.pid, "1\n").expect("a file");
+        assert_eq!(chosen(Sought::Running).as_ref(), Ok(&server), "one that is dead can be meant");
+        assert_eq!(chosen(Sought::Known), Err(Exit::Usage));
+
+        let _client = Held::take(&client).expect("nobody has it");
+        assert_eq!(chosen(Sought::Known).as_ref(), Ok(&client), "one that runs is meant before one that is dead");
+        let _server = Held::take(&server).expect("nobody has it");
+        assert_eq!(chosen(Sought::Running), Err(Exit::Usage));
+        assert_eq!(choose(&folders, &BOTH[..1], &name, Sought::Running).as_ref(), Ok(&server));
+    }
+
+    #[test]
+    fn where_nobody_may_look_it_is_not_said_that_there_are_two() {
+        let (scratch, name) = (Scratch::new(), Name::default());
+        let folders = scratch.folders();
+        for role in BOTH {
+            std::os::unix::fs::symlink("/nowhere", files(&folders, role, &name).pid).expect("a link");
+        }
+        let failure = choose(&folders, &BOTH, &name, Sought::Running).expect_err("it cannot be told");
+        assert_eq!(failure.exit, Exit::Unknown);
+    }
+
+    #[test]
+    fn what_runs_under_other_names_is_named() {
+        let (scratch, name) = (Scratch::new(), Name::default());
+        let folders = scratch.folders();
+        let other = files(&folders, Role::Client, &"game".parse().expect("a name"));
+        let _other = Held::take(&other).expect("nobody has it");
+        let message = |roles: &[Role]| match choose(&folders, roles, &name, Sought::Running) {
+            Err(failure) => failure.message,
+            Ok(files) => panic!("{files:?}"),
+        };
+        assert!(message(&BOTH).contains("there are client game; choose one by --instance"), "{}", message(&BOTH));
+        assert!(!message(&BOTH[..1]).contains("game"), "it is no server");
+    }
+}
