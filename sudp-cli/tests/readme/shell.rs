@@ -17,9 +17,11 @@ pub(crate) fn lines(document: &str) -> impl Iterator<Item = Line> {
     let (mut all, mut block, mut begun) = (Vec::<Line>::new(), None, false);
     for (number, text) in (1..).zip(document.lines()) {
         match (text.trim_start().strip_prefix("```"), block) {
-            (Some(language), None) => block = Some(matches!(language, "sh" | "console")),
+            (Some(language), None) => block = Some(language == "sh"),
             (Some(_), Some(_)) => (block, begun) = (None, false),
-            (None, Some(true)) => {
+            // Behind a prompt it is typed, and what stands below is the answer.
+            (None, Some(all_of_it)) if all_of_it || begun || text.starts_with("$ ") => {
+                let text = text.strip_prefix("$ ").unwrap_or(text);
                 let part = text.strip_suffix('\\');
                 match all.last_mut().filter(|_| begun) {
                     Some(line) => line.text.push_str(part.unwrap_or(text)),
@@ -27,7 +29,7 @@ pub(crate) fn lines(document: &str) -> impl Iterator<Item = Line> {
                 }
                 begun = part.is_some();
             }
-            (None, Some(false)) => {}
+            (None, Some(_)) => {}
             (None, None) => {
                 let spans = text.split('`').skip(1).step_by(2).zip(repeat(number));
                 let typed = spans.filter(|(span, _)| !span.contains('…') && !span.contains(" COMMAND"));
