@@ -62,7 +62,7 @@ pub struct RunClient {
     /// A stable name at the server, whose next start takes over the ports of this one
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
-    /// Give up after so many dials in a row that came to nothing [default: never]
+    /// Give up after so many retries in a row that came to nothing [default: never]
     #[arg(long, value_name = "COUNT")]
     pub max_retries: Option<u32>,
     /// The proxy to dial through, as http://host:port or socks5://host:port [default: the environment's]

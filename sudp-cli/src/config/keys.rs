@@ -197,7 +197,7 @@ fn own() -> Vec<Key> {
         client("links", Kind::Count(1, 8), "How many links the session holds.").by_default("1"),
         client("max_link_age", Kind::Time(Duration::from_secs(10), minutes(10_080)), "The age at which a link is replaced, new before old.").by_default("never").or_never(),
         client("tunnels", Kind::Tunnel, "What it carries.").many().by_default("").reloaded().like("forward 5005:127.0.0.1:5006"),
-        client("max_retries", Kind::Count(1, 1_000_000), "After how many dials in a row that came to nothing it gives up.").by_default("never").or_never().reloaded(),
+        client("max_retries", Kind::Count(1, 1_000_000), "After how many retries in a row that came to nothing it gives up.").by_default("never").or_never().reloaded(),
         client("proxy", Kind::Proxy, "The proxy it dials through; without it, what HTTPS_PROXY and the like say.").hidden().like("http://proxy.example.com:3128"),
         client("headers", Kind::Headers, "Headers for every request, as a gateway may want them.").hidden().like("X-Gateway-Token: 4711"),
         client("tls.ca", Kind::File, "The authorities it trusts instead of the system's, as PEM.").many().by_default("").like("/etc/sudp/ca.pem"),
