@@ -104,7 +104,7 @@ impl<S: Served> Door<S> {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "the control socket takes no callers for a moment");
+                    tracing::warn!(target: "sudp::control", %error, "the control socket takes no callers for a moment");
                     sleep(PAUSE).await;
                     continue;
                 }
@@ -182,7 +182,7 @@ fn caller(stream: &UnixStream) -> Option<i32> {
     if uid == geteuid().as_raw() || uid == 0 {
         return Some(caller.pid().unwrap_or(0));
     }
-    tracing::warn!(uid, "a caller at the control socket is neither our user nor root");
+    tracing::warn!(target: "sudp::control", uid, "a caller at the control socket is neither our user nor root");
     None
 }
 

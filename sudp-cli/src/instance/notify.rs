@@ -47,7 +47,7 @@ pub fn stopping() {
 fn tell(what: &str) {
     let Some(to) = std::env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = send(&to, what) {
-        tracing::warn!(%error, "cannot tell systemd: {what:?}");
+        tracing::warn!(target: "sudp::systemd", %error, "cannot tell systemd: {what:?}");
     }
 }
 

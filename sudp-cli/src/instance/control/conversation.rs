@@ -139,7 +139,7 @@ impl<S: Served> Conversation<S> {
 
     /// Who told an instance to do something is found in its log.
     fn note(&self, what: &str) {
-        tracing::info!(process = self.caller, "told at the control socket to {what}");
+        tracing::info!(target: "sudp::control", process = self.caller, "told at the control socket to {what}");
     }
 }
 
