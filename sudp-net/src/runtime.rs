@@ -58,6 +58,11 @@ pub trait Ready: Send + Sync + Unpin + 'static {
 
     /// Asks to be woken when the socket may be ready that way; the last waker of each way counts.
     fn poll_ready(&self, way: Way, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Nobody waits any more for the socket to be ready that way: what is watched for nothing else may rest.
+    fn unwatch(&self, way: Way) {
+        let _ = way;
+    }
 }
 
 /// A listener that a runtime watches.

@@ -49,6 +49,8 @@ struct Slot<R: Runtime> {
     door: Door<R>,
     read: Waker,
     write: Waker,
+    /// A UDP socket was full, and is watched until it takes something again.
+    full: bool,
 }
 
 enum Door<R: Runtime> {
@@ -117,7 +119,7 @@ impl<R: Runtime> Sockets<R> {
     fn insert(&mut self, at: Token, door: Door<R>) {
         let read = Waker::from(Bell::new(&self.board, at, Way::In));
         let write = Waker::from(Bell::new(&self.board, at, Way::Out));
-        let slot = Slot { generation: at.generation, door, read, write };
+        let slot = Slot { generation: at.generation, door, read, write, full: false };
         let place = place(at);
         if place >= self.slots.len() {
             self.slots.resize_with(place + 1, || None);
@@ -227,10 +229,15 @@ impl<R: Runtime> Io for Sockets<R> {
     }
 
     fn send(&mut self, at: Token, batch: &[Datagram]) -> io::Result<Step> {
-        let Some(Slot { door: Door::Udp(socket, udp), write, .. }) = self.slot(at) else {
+        let Some(Slot { door: Door::Udp(socket, udp), write, full, .. }) = self.slot(at) else {
             return Err(ErrorKind::NotConnected.into());
         };
-        attempt(socket, Way::Out, write, |socket| udp.send(socket, batch).map(Tried::more))
+        let step = attempt(socket, Way::Out, write, |socket| udp.send(socket, batch).map(Tried::more))?;
+        let blocked = matches!(step, Step::Blocked(_));
+        if std::mem::replace(full, blocked) && !blocked {
+            socket.unwatch(Way::Out);
+        }
+        Ok(step)
     }
 
     fn resolve(&mut self, at: Token, host: &str, port: u16, into: &mut Vec<SocketAddr>) -> io::Result<Progress> {
