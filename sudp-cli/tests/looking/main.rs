@@ -169,13 +169,12 @@ fn who_hangs_up_or_wants_only_some_ends_the_capture_quietly() {
 }
 
 #[test]
-fn an_instance_that_stops_ends_the_capture_and_says_so() {
+fn an_instance_that_stops_ends_the_capture_with_its_counts() {
     let place = Place::new();
     let child = place.capture("client capture");
     place.well("client stop");
     let (exit, _, err) = ended(child.wait_with_output().expect("it ends"));
-    assert_eq!(exit, 3, "{err}");
-    assert!(err.contains("captured") && err.contains("client default"), "{err}");
+    assert!(exit == 0 && err.contains("captured"), "{exit} {err}");
     let (exit, _, err) = place.run("client capture");
     assert!(exit == 3 && err.contains("default"), "{exit} {err}");
 }
@@ -197,7 +196,8 @@ fn on_a_terminal_top_shows_the_instance_and_leaves_the_terminal_as_it_was() {
         command.arg("-S").arg(&socket).args(["-f", "/dev/null"]).args(args).envs(place.folders());
         command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null()).output()
     };
-    let top = format!("{} client top; echo left with $?; stty -a | grep -o '.icanon'; sleep 60", env!("CARGO_BIN_EXE_sudp"));
+    let top =
+        format!("{} client top; echo left with $?; stty -a | grep -o '.icanon'; sleep 60", env!("CARGO_BIN_EXE_sudp"));
     if !tmux(&["new-session", "-d", "-x", "90", "-y", "24", &top]).is_ok_and(|output| output.status.success()) {
         let _ = writeln!(std::io::stderr(), "SKIPPED: tmux is not installed, so there is no terminal");
         return;
