@@ -114,7 +114,7 @@ fn wireshark_reads_addresses_names_payloads_fates_and_sums() {
     }
     command.args(["-e", "_ws.expert.message"]);
     let Ok(read) = command.stdin(Stdio::null()).output() else {
-        println!("tshark is not installed: what it says was not checked");
+        eprintln!("tshark is not installed: what it says was not checked");
         let _ = std::fs::remove_file(&file);
         return;
     };

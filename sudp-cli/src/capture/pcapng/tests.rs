@@ -127,7 +127,7 @@ fn hostile_names_and_payloads_are_no_more_than_text_and_bytes() {
     let hostile = Record {
         session: "\u{202e}x".into(),
         tunnel: Some("\0\n".into()),
-        source: Some(long.clone()),
+        source: Some(long),
         destination: Some("[::1".into()),
         fate: "\r".into(),
         payload: Some("0é1zz".into()),

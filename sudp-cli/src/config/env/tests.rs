@@ -17,7 +17,7 @@ fn texts(variable: &str, value: &str, path: &str) -> Vec<String> {
         Some(Node { value: Value::List(list), .. }) => {
             let text = |node: &Node| match &node.value {
                 Value::Text(text) => text.clone(),
-                other => format!("{other:?}"),
+                other @ (Value::Nothing | Value::List(_) | Value::Map(_)) => format!("{other:?}"),
             };
             list.iter().map(text).collect()
         }

@@ -53,9 +53,10 @@ fn every_range_takes_its_ends_and_nothing_beyond() {
     for key in KEYS.iter() {
         let path = key.path;
         if let Kind::Count(least, most) | Kind::Size(least, most) = key.kind {
-            let read = |value: usize| match key.kind {
-                Kind::Count(..) => read_count(&value.to_string(), least, most),
-                _ => read_size(&value.to_string(), least, most),
+            let count = matches!(key.kind, Kind::Count(..));
+            let read = |value: usize| {
+                let text = value.to_string();
+                if count { read_count(&text, least, most) } else { read_size(&text, least, most) }
             };
             assert_eq!((read(least), read(most)), (Ok(least), Ok(most)), "{path}");
             assert!(read(most + 1).is_err() && least.checked_sub(1).is_none_or(|below| read(below).is_err()), "{path}");
