@@ -47,7 +47,15 @@ struct Tie<'a> {
 }
 
 impl Tie<'_> {
-    async fn run(mut self, mut events: Events<ClientEvent>) -> Outcome {
+    async fn run(mut self, events: Events<ClientEvent>) -> Outcome {
+        let done = self.carry(events).await;
+        // However it went, the server is told: else it would keep the session for somebody who does not come back.
+        let within = self.life.config().client.shutdown;
+        finish(&self.client, if done.is_ok() { within } else { within.min(FAREWELL) }).await;
+        done
+    }
+
+    async fn carry(&mut self, mut events: Events<ClientEvent>) -> Outcome {
         let (mut input, mut output) = (tokio::io::stdin(), tokio::io::stdout());
         let mut progress = Progress::new(self.life.config().client);
         let mut flow = self.open().await?;
@@ -92,8 +100,6 @@ impl Tie<'_> {
                 }
             }
         }
-        drop(flow);
-        finish(&self.client, self.life.config().client.shutdown).await;
         Ok(())
     }
 
@@ -151,5 +157,7 @@ async fn write(output: &mut tokio::io::Stdout, payload: &[u8]) -> Outcome<bool> 
 const PIECE: usize = 16_384;
 /// How long answers are waited for.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long it may take to tell the server that something went wrong here.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How often is looked whether everything has arrived.
 const LOOK: Duration = Duration::from_millis(20);
