@@ -236,12 +236,12 @@ const EXAMPLES: &str = "\
 Examples:
   sudp client wss://example.com -L 5005:10.0.0.1:53   what is sent to 127.0.0.1:5005 comes out there
   sudp client wss://example.com -R 0.0.0.0:5005:127.0.0.1:5006
-  sudp client wss://a.example wss://b.example --links 2 -L '5005:10.0.0.1:53?class=realtime&copies=2'
-  sudp client wss://example.com -D 1080                    a SOCKS5 proxy for UDP
+  sudp client wss://a.example wss://b.example --links 2 -L '5005:10.0.0.1:53?copies=2'
+  sudp client wss://example.com -D 1080               a SOCKS5 proxy for UDP
   echo hello | sudp client wss://example.com -W 10.0.0.1:5006
   sudp client start --instance game wss://example.com -L 27015:10.0.0.1:27015
 
-Tunnels: [BIND:]PORT:HOST:PORT[/udp][?OPTIONS], or the same behind udp:// (quote what has a ? or & in it).
+Tunnels: [BIND:]PORT:HOST:PORT[/udp][?OPTIONS], or that behind udp:// (quote what has a ? in it).
   BIND is 127.0.0.1 if left out; `*` is every address of both families. PORT 0 picks and shows one.
   class=reliable      resent after a cut, kept for up to 15 s (this is the default)
   class=realtime      for voice and games: what is late is dropped, after 200 ms

@@ -420,4 +420,4 @@ Examples:
 const LOGS: &str = "\
 Examples:
   sudp logs                              the last 20 lines
-  sudp logs --instance home -f -n 0      what is written from now on, also after the file was rotated";
+  sudp logs --instance home -f -n 0      what is written from now on, across rotations";

@@ -7,8 +7,8 @@ mod world;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 use sudp_cli::args::client::ClientArgs;
 use sudp_cli::args::manage::{Manage, Runs};
 use sudp_cli::args::server::ServerArgs;
@@ -33,6 +33,29 @@ fn everything_the_documents_tell_people_to_type_can_be_typed() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(right > 50, "only {right} commands were found");
+}
+
+#[test]
+fn every_example_of_a_help_text_can_be_typed_and_fits_its_line() {
+    fn look(command: &clap::Command, wrong: &mut Vec<String>, right: &mut usize) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in help.lines().filter(|line| line.starts_with("  ")) {
+            // Behind a gap stands what it does.
+            let text = line.trim_start().split("  ").next().unwrap_or_default().to_owned();
+            for words in shell::commands(&shell::Line { number: 0, text, whole: true }) {
+                match try_to_type(&words, true) {
+                    Ok(()) if line.chars().count() <= 100 => *right += 1,
+                    Ok(()) => wrong.push(format!("{line}\nhas more than 100 characters")),
+                    Err(why) => wrong.push(format!("{line}\n{why}")),
+                }
+            }
+        }
+        command.get_subcommands().for_each(|command| look(command, wrong, right));
+    }
+    let (mut wrong, mut right) = (Vec::new(), 0);
+    look(&Cli::command(), &mut wrong, &mut right);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(right > 50, "only {right} examples were found");
 }
 
 #[test]
