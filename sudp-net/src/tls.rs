@@ -14,6 +14,7 @@ mod chain;
 mod client;
 mod der;
 mod error;
+mod judge;
 mod pem;
 mod pin;
 mod server;
@@ -24,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{SupportedProtocolVersion, version};
 
-pub use about::About;
+pub use about::{About, Onlooker};
 pub use client::{ClientOptions, Identity, Trust};
 pub use error::TlsError;
 pub use pin::Pin;

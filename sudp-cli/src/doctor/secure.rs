@@ -2,17 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme, StreamOwned,
-};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, ProtocolVersion, StreamOwned};
 use sudp_tokio::proto::link::{CertificateFault, ClientTls, LinkEnd, TlsEnd};
-use sudp_tokio::tls::About;
+use sudp_tokio::tls::{About, Onlooker};
 
 use super::Plan;
 use super::report::Step;
@@ -148,60 +144,12 @@ fn fix(end: Option<&TlsEnd>, shown: Option<&About>) -> String {
     }
 }
 
-/// What a server shows that is not trusted. Nothing is said to it beyond the handshake.
+/// What a server shows that is not trusted.
 fn look(plan: &Plan, tls: &ClientTls, hop: SocketAddr) -> Option<About> {
-    let seen = Arc::new(Onlooker { seen: Mutex::default(), provider: Arc::clone(tls.config.crypto_provider()) });
-    let mut config = ClientConfig::clone(&tls.config);
-    config.dangerous().set_certificate_verifier(Arc::clone(&seen) as Arc<dyn ServerCertVerifier>);
-    let tls = ClientTls { config: Arc::new(config), name: tls.name.clone() };
-    // It may end badly; what was shown was shown.
-    let _ = handshake(plan, &tls, hop);
-    let seen = seen.seen.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-    About::of(&seen)
-}
-
-/// Looks at a certificate, and trusts nobody less for it: what it is asked about is never spoken to.
-#[derive(Debug)]
-struct Onlooker {
-    seen: Mutex<Option<CertificateDer<'static>>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Onlooker {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(end_entity.clone().into_owned());
-        // Seen is enough: the handshake ends here.
-        Err(Error::General("seen".into()))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+    let onlooker = Onlooker::default();
+    // It ends badly; what was shown was shown.
+    let _ = handshake(plan, &onlooker.tls(tls), hop);
+    onlooker.seen()
 }
 
 const DAY: Duration = Duration::from_secs(86_400);

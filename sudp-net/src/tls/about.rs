@@ -1,9 +1,13 @@
 //! What a certificate says of itself, to be shown to people. Nobody's trust rests on it.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::Error;
 use rustls::pki_types::CertificateDer;
+use sudp_proto::link::ClientTls;
 
+use super::judge::{Judge, Judged, Shown};
 use super::{Pin, der, validity};
 
 /// What a certificate says of itself.
@@ -35,6 +39,33 @@ impl About {
             until: at(until),
             pin: Pin::of(certificate).ok()?,
         })
+    }
+}
+
+/// Sees what a server shows, whether it is to be trusted or not.
+///
+/// Nothing is said to the server beyond the handshake, which fails as soon as its certificate was seen.
+#[derive(Clone, Debug, Default)]
+pub struct Onlooker(Arc<Mutex<Option<About>>>);
+
+impl Onlooker {
+    /// How to speak TLS for it: as otherwise, but trusting nobody.
+    pub fn tls(&self, usual: &ClientTls) -> ClientTls {
+        let mut config = rustls::ClientConfig::clone(&usual.config);
+        config.dangerous().set_certificate_verifier(Arc::new(Judged(self.clone())));
+        ClientTls { config: Arc::new(config), name: usual.name.clone() }
+    }
+
+    /// What was seen, if it could be read.
+    pub fn seen(&self) -> Option<About> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Judge for Onlooker {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = About::of(shown.certificate);
+        Err(Error::General("seen".into()))
     }
 }
 

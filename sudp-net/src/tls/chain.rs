@@ -3,58 +3,24 @@
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::pki_types::CertificateDer;
+use rustls::{CertificateError, Error, OtherError};
 
 use super::der;
+use super::judge::{Judge, Shown};
 
 /// Trust in authorities.
 #[derive(Debug)]
 pub(super) struct Chained(pub(super) Arc<WebPkiServerVerifier>);
 
-impl ServerCertVerifier for Chained {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let verdict = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verdict {
-            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-                Err(unknown_issuer(end_entity, intermediates))
-            }
-            Ok(_) | Err(_) => verdict,
+impl Judge for Chained {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        let Shown { certificate, above, name, ocsp, now } = *shown;
+        match self.0.verify_server_cert(certificate, above, name, ocsp, now) {
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => Err(unknown_issuer(certificate, above)),
+            verdict => verdict.map(drop),
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-
-    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
-        self.0.root_hint_subjects()
     }
 }
 

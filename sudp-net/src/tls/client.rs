@@ -10,6 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 use sudp_proto::link::ClientTls;
 
 use super::chain::Chained;
+use super::judge::Judged;
 use super::pin::Pinned;
 use super::{Oldest, Pin, TlsError, pem, protocols, provider};
 
@@ -71,12 +72,13 @@ impl Trust {
     fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
         let roots = match self {
             Self::Pins(pins) if pins.is_empty() => return Err(TlsError::TrustsNobody),
-            Self::Pins(pins) => return Ok(Arc::new(Pinned { pins: pins.clone(), provider: provider() })),
+            Self::Pins(pins) => return Ok(Arc::new(Judged(Pinned(pins.clone())))),
             Self::Roots(files) => pem::roots(files)?,
             Self::System => system_roots()?,
         };
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-        Ok(Arc::new(Chained(verifier.map_err(|error| rustls::Error::General(error.to_string()))?)))
+        let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
+        Ok(Arc::new(Judged(Chained(verifier))))
     }
 }
 

@@ -4,14 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls::{CertificateError, Error, OtherError};
 use sha2::{Digest as _, Sha256};
 
 use super::TlsError;
+use super::judge::{Judge, Shown};
 
 /// The fingerprint of a public key: SHA-256 over its `SubjectPublicKeyInfo`.
 ///
@@ -83,47 +82,15 @@ fn read(text: &str) -> Option<Pin> {
 ///
 /// Nothing else about its certificate counts: not its name, not its time, not who signed it.
 #[derive(Debug)]
-pub(super) struct Pinned {
-    pub(super) pins: Vec<Pin>,
-    pub(super) provider: Arc<CryptoProvider>,
-}
+pub(super) struct Pinned(pub(super) Vec<Pin>);
 
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let pin = Pin::of(end_entity)?;
-        if self.pins.contains(&pin) {
-            return Ok(ServerCertVerified::assertion());
+impl Judge for Pinned {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        let pin = Pin::of(shown.certificate)?;
+        if self.0.contains(&pin) {
+            return Ok(());
         }
         Err(CertificateError::Other(OtherError(Arc::new(Stranger(pin)))).into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
