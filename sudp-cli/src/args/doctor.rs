@@ -1,20 +1,18 @@
 //! `sudp doctor`.
 
 use std::io::stdout;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use sudp_tokio::ProxyRules;
-use sudp_tokio::proto::config::client::Scheme;
+use sudp_tokio::proto::config::client::{Scheme, ServerConfig};
 use sudp_tokio::proto::wire::Address;
-use sudp_tokio::tls::{ClientOptions, Identity, Trust};
 
-use super::client::{Discreet, RunClient, header, pin, proxy, server};
+use super::client::{RunClient, server};
+use super::reach::{Discreet, Reach};
 use super::{Common, Output};
-use crate::config::{Client, ClientTls};
+use crate::config::Client;
 use crate::doctor::{self, Plan};
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::Outcome;
 use crate::status::Role;
 
 /// `sudp doctor`.
@@ -33,27 +31,9 @@ pub struct DoctorArgs {
     /// How it is printed
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: Output,
-    /// The proxy to dial through, as http://host:port or socks5://host:port [default: the environment's]
-    #[arg(long, value_name = "URL", value_parser = Discreet(proxy))]
-    pub proxy: Option<String>,
-    /// A header for every request, as 'Name: value', or @FILE with one a line; may be repeated
-    #[arg(long, value_name = "HEADER", value_parser = Discreet(header))]
-    pub header: Vec<String>,
-    /// The authority to trust, instead of the system's; may be repeated
-    #[arg(long, value_name = "FILE")]
-    pub tls_ca: Vec<PathBuf>,
-    /// The key to trust, instead of any authority; may be repeated
-    #[arg(long, value_name = "PIN", conflicts_with = "tls_ca", value_parser = pin)]
-    pub tls_pin: Vec<String>,
-    /// The name the server's certificate must be for
-    #[arg(long, value_name = "NAME")]
-    pub tls_name: Option<String>,
-    /// The certificate to show to the server
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
-    /// The key of that certificate
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
+    /// How the server is reached.
+    #[command(flatten)]
+    pub reach: Reach,
 }
 
 impl DoctorArgs {
@@ -61,7 +41,7 @@ impl DoctorArgs {
     pub fn run(self, common: &Common) -> Outcome {
         let (echo, idle, output) = (self.echo.clone(), self.idle, self.output);
         let client = self.client();
-        for secret in client.secrets() {
+        for secret in client.reach.secrets() {
             eprintln!("sudp: warning: {secret}");
         }
         let config = common.sources(None, client.flags()).load(Role::Client)?.config.client;
@@ -76,30 +56,14 @@ impl DoctorArgs {
 
     /// What a client is told by the same flags.
     fn client(self) -> RunClient {
-        RunClient {
-            servers: self.server.into_iter().collect(),
-            proxy: self.proxy,
-            header: self.header,
-            tls_ca: self.tls_ca,
-            tls_pin: self.tls_pin,
-            tls_name: self.tls_name,
-            tls_cert: self.tls_cert,
-            tls_key: self.tls_key,
-            ..RunClient::default()
-        }
+        RunClient { servers: self.server.into_iter().collect(), reach: self.reach, ..RunClient::default() }
     }
 }
 
 /// A plan for each server.
 fn plans(config: &Client, echo: Option<&Address>, idle: Option<Duration>) -> Outcome<Vec<Plan>> {
-    let refused = |error: &dyn std::fmt::Display| Failure::new(Exit::Config, error);
-    let proxies = match &config.proxy {
-        Some(proxy) => ProxyRules::all(proxy.clone()),
-        None => ProxyRules::from_env(|name| std::env::var(name).ok()).map_err(|error| refused(&error))?,
-    };
-    let secure = config.servers.iter().any(|server| server.scheme == Scheme::Wss);
-    let tls = secure.then(|| tls(&config.tls).load()).transpose().map_err(|error| refused(&error))?;
-    let plan = |server: &sudp_tokio::proto::config::client::ServerConfig| Plan {
+    let (proxies, tls) = (config.proxies()?, config.speaks()?);
+    let plan = |server: &ServerConfig| Plan {
         proxy: proxies.proxy_for(server),
         tls: tls.clone().filter(|_| server.scheme == Scheme::Wss),
         server: server.clone(),
@@ -108,16 +72,6 @@ fn plans(config: &Client, echo: Option<&Address>, idle: Option<Duration>) -> Out
         idle,
     };
     Ok(config.servers.iter().map(plan).collect())
-}
-
-fn tls(config: &ClientTls) -> ClientOptions {
-    let trust = match (config.pins.as_slice(), config.ca.as_slice()) {
-        ([], []) => Trust::System,
-        ([], ca) => Trust::Roots(ca.to_vec()),
-        (pins, _) => Trust::Pins(pins.to_vec()),
-    };
-    let identity = config.cert.clone().zip(config.key.clone()).map(|(chain, key)| Identity { chain, key });
-    ClientOptions { trust, name: config.server_name.clone(), identity, ..ClientOptions::default() }
 }
 
 const EXAMPLES: &str = "\

@@ -178,17 +178,11 @@ impl Runs for RunClient {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.secrets().collect()
+        self.reach.secrets().collect()
     }
 
     fn settle(&mut self, folder: &Path) {
-        let files = self.tls_cert.iter_mut().chain(&mut self.tls_key).chain(&mut self.tls_ca);
-        files.for_each(|file| *file = folder.join(&*file));
-        for header in &mut self.header {
-            if let Some(file) = header.strip_prefix('@') {
-                *header = format!("@{}", folder.join(file).display());
-            }
-        }
+        self.reach.settle(folder);
     }
 
     /// The ports of a client are those of its tunnels, each of which says which one it takes.

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod doctor;
 pub mod echo;
 pub mod manage;
+pub mod reach;
 pub mod server;
 pub mod spec;
 pub mod top;

@@ -7,6 +7,7 @@ pub(crate) mod explain;
 mod file;
 mod keys;
 pub mod load;
+mod reach;
 pub(crate) mod show;
 mod tree;
 mod values;

@@ -12,8 +12,7 @@ use sudp_tokio::proto::config::client::{ClientConfig, Scheme, ServerConfig};
 use sudp_tokio::proto::event::Event as SessionEvent;
 use sudp_tokio::proto::stats::Counters;
 use sudp_tokio::proto::wire::{FlowId, SessionId};
-use sudp_tokio::tls::{self, Identity, Trust};
-use sudp_tokio::{Client, ClientEvent, ClientOptions, ConnectError, Events, ProxyRules};
+use sudp_tokio::{Client, ClientEvent, ClientOptions, ConnectError, Events};
 use tokio::sync::{Mutex, broadcast, mpsc};
 
 use super::life::{Life, Signals, unchanged, until_done};
@@ -255,7 +254,7 @@ pub(super) fn url(server: &ServerConfig) -> String {
 
 fn options(config: &Config) -> Outcome<ClientOptions> {
     let settings = &config.client;
-    let Settings { servers, name, links, max_link_age, proxy, headers, tls, .. } = settings;
+    let Settings { servers, name, links, max_link_age, headers, .. } = settings;
     if servers.is_empty() {
         let message = "no server is configured: name one, as in `sudp client wss://example.com -L 5005:10.0.0.1:53`, or \
                        in the configuration file as client.servers";
@@ -268,23 +267,8 @@ fn options(config: &Config) -> Outcome<ClientOptions> {
     options.limits = config.limits.clone();
     options.headers = headers.clone();
     options.memory = Pool::memory(config.limits.pool as u64, config.limits.guaranteed as u64);
-    options.proxies = match proxy {
-        Some(proxy) => ProxyRules::all(proxy.clone()),
-        None => {
-            ProxyRules::from_env(|name| std::env::var(name).ok()).map_err(|error| Failure::new(Exit::Config, error))?
-        }
-    };
-    let trust = match (tls.pins.is_empty(), tls.ca.is_empty()) {
-        (false, _) => Trust::Pins(tls.pins.clone()),
-        (true, false) => Trust::Roots(tls.ca.clone()),
-        (true, true) => Trust::System,
-    };
-    let identity = tls.cert.clone().zip(tls.key.clone()).map(|(chain, key)| Identity { chain, key });
-    if settings.servers.iter().any(|server| server.scheme == Scheme::Wss) {
-        let tls =
-            tls::ClientOptions { trust, name: tls.server_name.clone(), identity, ..tls::ClientOptions::default() };
-        options.tls = Some(tls.load().map_err(|error| Failure::new(Exit::Config, error))?);
-    }
+    options.proxies = settings.proxies()?;
+    options.tls = settings.speaks()?;
     Ok(options)
 }
 
