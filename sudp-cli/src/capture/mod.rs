@@ -88,7 +88,9 @@ pub fn run(mut call: Call, plan: Plan) -> Outcome {
     if let Err(error) = writer.end() {
         return cannot_write(to, &error);
     }
-    let failure = failure.filter(|_| !ended.load(Ordering::Relaxed));
+    // An instance that ends has shown all there was, whether it said so before it was gone or not.
+    let over = |failure: &Failure| failure.exit == Exit::NotRunning || ended.load(Ordering::Relaxed);
+    let failure = failure.filter(|failure| !over(failure));
     // What was refused from the start has no count.
     if failure.is_none() || writer.captured > 0 {
         eprintln!("sudp: {}", counts(&writer));

@@ -137,7 +137,7 @@ fn a_call_that_finds_the_end_says_so_and_the_next_would_block() {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        let wanted = if far.batches() { vec![(32, true), (8, false)] } else { vec![(1, true); 40] };
+        let wanted = if far.batches() { vec![(4, true), (32, true), (4, false)] } else { vec![(1, true); 40] };
         assert_eq!(counts, wanted);
     });
 }
