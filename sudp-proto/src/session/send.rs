@@ -251,11 +251,7 @@ impl Spare {
 
     fn give(&mut self, batch: Batch) {
         let size = batch.body.capacity();
-        let (shelf, most) = if size <= SMALL {
-            (&mut self.small, (SPARE_BYTES / size.max(1)).min(SPARE_SMALL))
-        } else {
-            (&mut self.large, SPARE_LARGE)
-        };
+        let (shelf, most) = if size <= SMALL { (&mut self.small, SPARE_SMALL) } else { (&mut self.large, SPARE_LARGE) };
         if shelf.len() < most && size <= LARGE {
             shelf.push((batch.body, batch.shares, batch.carriers));
             self.bytes += size;
@@ -267,9 +263,7 @@ impl Spare {
 const SMALL: usize = 2_048;
 /// Bodies above this size are not kept.
 const LARGE: usize = 20 * 1_024;
-/// As many as lone datagrams may wait for one acknowledgement.
-const SPARE_SMALL: usize = 256;
-const SPARE_BYTES: usize = 64 * SMALL;
+const SPARE_SMALL: usize = 64;
 const SPARE_LARGE: usize = 64;
 
 #[cfg(test)]

@@ -49,8 +49,6 @@ pub(crate) struct Window {
     asked: u64,
     /// `sent` when nothing was last left to be sent.
     limited: u64,
-    /// Nothing waited when the newest batch was cut.
-    lone: bool,
     phase: Phase,
     round: Round,
     rate: Rate,
@@ -82,7 +80,6 @@ impl Window {
             acked: 0,
             asked: 0,
             limited: 0,
-            lone: false,
             phase: Phase::Growing { rate: 0, flat: false },
             round: Round::default(),
             rate: Rate::new(0),
@@ -102,7 +99,6 @@ impl Window {
             self.rate = Rate::new(sent);
         }
         let clear = self.in_flight() <= self.clearance();
-        self.lone = self.limited == self.sent;
         self.sent += bytes(len);
         let stamp = Stamp { sent, total: self.sent };
         if clear {
@@ -115,7 +111,7 @@ impl Window {
     /// Whether an acknowledgement should be asked for behind what was just sent; if so, it counts as done.
     pub(crate) fn asks(&mut self) -> bool {
         let unseen = self.rtt.least().is_none();
-        let due = self.sent - self.asked >= self.patch();
+        let due = self.sent - self.asked >= self.size / ASKS;
         let looked_for = self.stale && self.clear.is_some_and(|clear| clear.total > self.asked);
         let asks = self.sent > self.asked && (unseen || due || looked_for);
         if asks {
@@ -355,19 +351,6 @@ impl Window {
         amount(self.rate.best().unwrap_or(0), least).saturating_sub(self.batch()) / 2
     }
 
-    /// Of how many bytes one acknowledgement is asked for.
-    ///
-    /// Where nothing waits, half of what the window holds beyond the path can do without one, and each
-    /// wakes two processes.
-    fn patch(&self) -> u64 {
-        let patch = self.size / ASKS;
-        if !self.lone {
-            return patch;
-        }
-        let path = amount(self.rate.best().unwrap_or(u64::MAX), self.rtt.least().unwrap_or(0));
-        patch.max(self.size.saturating_sub(path) / 2)
-    }
-
     fn batch(&self) -> u64 {
         let Some(rate) = self.rate.best() else { return FIRST_BATCH };
         amount(rate, 2 * MILLISECOND).clamp(SMALLEST_BATCH, LARGEST_BATCH)
@@ -466,8 +449,8 @@ const LARGEST_BATCH: u64 = 16_300;
 /// than what every window holds beyond the path.
 const FEW: u64 = 2 * SMALLEST_BATCH;
 
-/// How often a window asks for an acknowledgement while something waits: what is delivered and not
-/// acknowledged is missing from the path. Asking every quarter costs 2 to 10 % where the way back is uneven, every sixteenth
+/// How often a window asks for an acknowledgement: what is delivered and not acknowledged is missing
+/// from the path. Asking every quarter costs 2 to 10 % where the way back is uneven, every sixteenth
 /// gains nothing.
 const ASKS: u64 = 8;
 

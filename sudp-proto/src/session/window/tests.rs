@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::path::{Path, Run};
@@ -261,29 +260,6 @@ fn it_asks_until_a_round_trip_is_known_and_then_by_the_window() {
     window.on_acked(after(20), newest, Duration::ZERO);
     window.on_sent(after(20), 100);
     assert!(!window.asks(), "a lone datagram can wait");
-}
-
-#[test]
-fn who_sends_one_by_one_asks_about_twice_a_window_and_never_stalls() {
-    let mut window = Window::new(epoch(), START);
-    let (mut flying, mut asked) = (VecDeque::new(), 0);
-    for millis in 0..2_000 {
-        if let Some((_, stamp)) = flying.front().filter(|(due, _)| *due <= millis) {
-            window.on_acked(after(millis), *stamp, Duration::ZERO);
-            flying.pop_front();
-        }
-        assert!(window.room() > 0, "at {millis} ms, with {} bytes under way", window.unacked());
-        let stamp = window.on_sent(after(millis), 100);
-        window.on_idle();
-        if window.asks() {
-            asked += u64::from(millis >= 1_000);
-            flying.push_back((millis + 10, stamp));
-        }
-    }
-
-    let patch = 1_000 * 100 / asked;
-    let beyond = window.size() as u64 - 10 * 100;
-    assert!(patch >= beyond / 3 && patch <= beyond, "an acknowledgement for {patch} bytes, with {beyond} to spare");
 }
 
 #[test]
