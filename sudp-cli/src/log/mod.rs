@@ -2,7 +2,7 @@
 //!
 //! Who logs puts a line into a queue, and goes on; one thread writes. While a pipe is blocked or a disk is full, lines
 //! are lost; how many is said as soon as there is a way to. Words of others are escaped and cut, and lines with a
-//! field `from` or `peer`, which are written because of what others do, have a [budget](budget).
+//! field `from` or `peer`, which are written because of what others do, have a budget.
 //!
 //! A line for people is `TIME LEVEL TARGET: MESSAGE NAME=VALUE …`, one for programs an object with `time`, `level`,
 //! `target`, `message` and `fields`.

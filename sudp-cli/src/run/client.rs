@@ -35,7 +35,7 @@ pub struct App {
     tunnels: Mutex<Tunnels>,
 }
 
-/// Runs a client until it is stopped, by a signal or by [`App::stop`].
+/// Runs a client until it is stopped, by a signal or by `App::stop`.
 pub fn run(start: Start) -> Outcome {
     let Start { sources, color, ready } = start;
     let life = Life::begin(Role::Client, sources, color)?;

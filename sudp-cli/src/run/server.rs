@@ -33,7 +33,7 @@ pub struct App {
     grant: Granted,
 }
 
-/// Runs a server until it is stopped, by a signal or by [`App::stop`].
+/// Runs a server until it is stopped, by a signal or by `App::stop`.
 pub fn run(start: Start) -> Outcome {
     let Start { sources, color, ready } = start;
     let life = Life::begin(Role::Server, sources, color)?;
