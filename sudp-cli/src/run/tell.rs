@@ -105,7 +105,7 @@ pub(super) fn server(event: &ServerEvent, flows: bool) -> Option<Note> {
             )
         }
         ServerEvent::AcceptPaused { at, kind } => {
-            let text = format!("no stream can be accepted at {at} for now: {kind}; what is connected goes on");
+            let text = format!("no stream can be accepted at {at} at the moment: {kind}; what is connected goes on");
             Some(Note::warn("sudp::server", text))
         }
         _ => None,

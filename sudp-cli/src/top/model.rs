@@ -134,7 +134,7 @@ impl Model {
         self.keep_selection();
     }
 
-    /// Takes that no frames come any more, for now.
+    /// Takes that no frames come any more, until the instance is there again.
     pub(crate) fn handle_loss(&mut self, at: SystemTime, why: &str) {
         if self.live.lost.is_none() {
             note(&mut self.live.events, at, Event::new(Weight::Bad, why));

@@ -39,7 +39,7 @@ pub(crate) enum Input {
     Resized,
     /// There are no more keys: the terminal is gone.
     Gone,
-    /// The instance cannot be seen any more, for now.
+    /// The instance cannot be seen any more, until it is there again.
     Lost(String),
     /// What became of a command, and what is said if it was done.
     Done(&'static str, Outcome),
