@@ -13,6 +13,7 @@ pub mod exit;
 pub mod instance;
 pub mod log;
 pub mod man;
+mod print;
 pub mod run;
 pub mod status;
 pub mod top;

@@ -10,9 +10,9 @@ use clap_complete::Shell;
 use sudp_tokio::proto::link::SUBPROTOCOL;
 
 use crate::args::Cli;
-use crate::args::config::print;
 use crate::config::explain;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::print;
 
 /// Which completions are printed.
 #[derive(Clone, Copy, Debug, Args)]
@@ -82,7 +82,7 @@ impl Completions {
         let name = command.get_name().to_owned();
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command, name, &mut script);
-        print(&String::from_utf8_lossy(&script))
+        print::text(&String::from_utf8_lossy(&script))
     }
 }
 
@@ -94,13 +94,13 @@ impl Pages {
                 let written = write(&folder).map_err(|error| {
                     Failure::new(Exit::CannotCreate, format!("{}: it cannot be written: {error}", folder.display()))
                 })?;
-                print(&format!("{}: {written} pages written\n", folder.display()))
+                print::text(&format!("{}: {written} pages written\n", folder.display()))
             }
             None => {
                 let mut page = Vec::new();
                 let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
                 rendered.map_err(|error| Failure::new(Exit::Internal, error))?;
-                print(&String::from_utf8_lossy(&page))
+                print::text(&String::from_utf8_lossy(&page))
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::config::load::{Flags, Gathered, Sources, Surroundings, refusal};
 use crate::config::{explain, show};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::instance::Name;
+use crate::print;
 use crate::status::Role;
 
 /// What is asked of the configuration.
@@ -98,7 +99,7 @@ impl ConfigCommand {
             Self::Check(check) => check.run(common),
             Self::Show(show) => show.run(common),
             Self::Init(init) => init.run(common),
-            Self::Schema => print(&format!("{:#}\n", explain::schema())),
+            Self::Schema => print::text(&format!("{:#}\n", explain::schema())),
         }
     }
 }
@@ -114,10 +115,10 @@ impl Check {
             return Err(refusal(&gathered.problems));
         }
         if gathered.files.is_empty() {
-            return print("there is no file: everything is as by default, and can be used\n");
+            return print::text("there is no file: everything is as by default, and can be used\n");
         }
         let files = gathered.files.iter().map(|file| format!("{}: can be used\n", file.display()));
-        print(&files.collect::<String>())
+        print::text(&files.collect::<String>())
     }
 }
 
@@ -128,8 +129,8 @@ impl ShowConfig {
             return Err(refusal(&gathered.problems));
         }
         match self.output {
-            Output::Text => print(&show::yaml(&gathered, self.origin)),
-            Output::Json => print(&format!("{:#}\n", show::json(&gathered))),
+            Output::Text => print::text(&show::yaml(&gathered, self.origin)),
+            Output::Json => print::text(&format!("{:#}\n", show::json(&gathered))),
         }
     }
 }
@@ -139,7 +140,7 @@ impl Init {
         let text = explain::example(self.whose.role());
         let named = self.file.or_else(|| common.config.clone());
         if named.as_deref() == Some(Path::new("-")) {
-            return print(&text);
+            return print::text(&text);
         }
         let Some(file) = named.or_else(|| Surroundings::of_process().common_file()) else {
             let words =
@@ -154,7 +155,7 @@ impl Init {
         let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
         let mut created = created.map_err(|error| cannot_create(&file, &error))?;
         created.write_all(text.as_bytes()).map_err(|error| cannot_create(&file, &error))?;
-        print(&format!("{}: written; edit it, then `sudp config check`\n", file.display()))
+        print::text(&format!("{}: written; edit it, then `sudp config check`\n", file.display()))
     }
 }
 
@@ -169,17 +170,6 @@ fn cannot_create(path: &Path, error: &io::Error) -> Failure {
             false => format!("{path}: it cannot be written: {error}"),
         },
     )
-}
-
-/// Writes to the standard output. Who has read enough of it ends nothing but the writing.
-pub(crate) fn print(text: &str) -> Outcome {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Failed, format!("the standard output cannot be written: {error}")))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 const CHECK: &str = "\

@@ -18,6 +18,7 @@ use crate::instance::saved::{self, Saved};
 use crate::instance::show::{self, Ink};
 use crate::instance::spawn::{self, Background, Plan};
 use crate::instance::{Id, Name, list, logs};
+use crate::print;
 use crate::run::{self, Start};
 use crate::status::Role;
 
@@ -268,8 +269,8 @@ impl Show {
         let folders = Folders::new();
         let files = manage::choose(&folders, roles, &self.which.instance, Sought::Running)?;
         match self.output {
-            Output::Json => show::json(&manage::status(&files)?),
-            Output::Text => show::print(&show::status(&manage::sample(&files)?, Ink::of(common.color))),
+            Output::Json => print::json(&manage::status(&files)?),
+            Output::Text => print::text(&show::status(&manage::sample(&files)?, Ink::of(common.color))),
         }
     }
 }
@@ -279,8 +280,8 @@ impl List {
     pub fn run(self, roles: &[Role], common: &Common) -> Outcome {
         let found = list::all(&Folders::new(), roles);
         match self.output {
-            Output::Json => show::json(&found),
-            Output::Text => show::print(&list::table(&found, Ink::of(common.color))),
+            Output::Json => print::json(&found),
+            Output::Text => print::text(&list::table(&found, Ink::of(common.color))),
         }
     }
 }
@@ -372,7 +373,7 @@ fn typed(common: &Common) -> Outcome<Vec<String>> {
 }
 
 fn say(common: &Common, text: &str) -> Outcome {
-    if common.quiet { Ok(()) } else { show::print(&format!("{}\n", text.trim_end())) }
+    if common.quiet { Ok(()) } else { print::text(&format!("{}\n", text.trim_end())) }
 }
 
 const START: &str = "\

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
-
-use serde::Serialize;
+use std::io;
 
 use super::manage::Sample;
 use super::spawn::Serving;
 use super::{Id, word};
 use crate::args::Color;
-use crate::exit::{Exit, Failure, Outcome};
 use crate::status::{Health, Link, Session, Status, Traffic};
 use crate::top::text::{bits, clean, count, size, time};
 
@@ -56,24 +53,6 @@ impl Ink {
     fn paint(self, code: &str, text: &str) -> String {
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
     }
-}
-
-/// Writes to the standard output. Who has read enough of it ends nothing but the writing.
-pub fn print(text: &str) -> Outcome {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Failed, format!("the standard output cannot be written: {error}")))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// Prints something for programs.
-pub fn json(what: &impl Serialize) -> Outcome {
-    let text = serde_json::to_string_pretty(what);
-    let text = text.map_err(|error| Failure::new(Exit::Internal, format!("this cannot be told as JSON: {error}")))?;
-    print(&(text + "\n"))
 }
 
 /// What has begun.

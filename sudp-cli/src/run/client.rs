@@ -153,16 +153,12 @@ impl App {
     }
 
     pub(super) async fn cut(&self, session: &str, flow: u64) -> Outcome {
-        let none =
-            || Failure::new(Exit::Failed, format!("there is no flow {flow} of a session {}", session.escape_debug()));
+        let none = || show::no_flow(session, flow);
         let id = self.client.stats().await.ok().and_then(|stats| stats.session).map(session_name);
         if !session.is_empty() && !id.is_some_and(|id| id.starts_with(session)) {
             return Err(none());
         }
-        match self.client.cut_flow(FlowId(flow)).await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(none()),
-        }
+        self.client.cut_flow(FlowId(flow)).await.ok().filter(|cut| *cut).map(drop).ok_or_else(none)
     }
 
     pub(super) async fn reload(self: &Arc<Self>) -> Outcome {

@@ -31,8 +31,9 @@ use self::others::Others;
 use self::plan::Plan;
 use self::relay::{Cut, Relay};
 use self::show::{Link, Show, View, short};
-use super::echo::{Echo, cannot_listen};
+use super::echo::Echo;
 use super::interrupt::Interrupt;
+use super::life::cannot_listen;
 use super::rt::block_on;
 use crate::args::Common;
 use crate::args::demo::DemoArgs;
@@ -425,14 +426,14 @@ fn way_out(flag: &str) -> String {
 
 fn no_server(error: BindError) -> Failure {
     if let BindError::Listen { at, source } = &error {
-        return cannot_listen("TCP", *at, "the server", source, &way_out("--server-port"));
+        return cannot_listen("the server", "TCP", *at, source, &way_out("--server-port"));
     }
     Failure::new(Exit::Failed, format!("the server does not start: {error}"))
 }
 
 fn no_tunnel(error: TunnelRefused) -> Failure {
     if let TunnelRefused::Listen { at, source } = &error {
-        return cannot_listen("UDP", *at, "the client", source, &way_out("--client-port"));
+        return cannot_listen("the client", "UDP", *at, source, &way_out("--client-port"));
     }
     Failure::new(Exit::Failed, format!("the tunnel is refused: {error}"))
 }

@@ -11,6 +11,7 @@ use sudp_tokio::{Tokio, UdpOptions, UdpPort};
 use tokio::task::JoinSet;
 
 use super::interrupt::Interrupt;
+use super::life::cannot_listen;
 use super::rt::block_on;
 use crate::args::Common;
 use crate::exit::{Exit, Failure, Outcome};
@@ -77,7 +78,7 @@ impl Echo {
     pub(crate) fn bind_with(at: SocketAddr, options: &UdpOptions, way_out: &str) -> Outcome<Self> {
         let runtime = Tokio::current().ok_or_else(|| Failure::new(Exit::Internal, "no runtime to echo on"))?;
         let port = UdpPort::bind(&runtime, at, options);
-        let port = port.map_err(|error| cannot_listen("UDP", at, "the echo service", &error, way_out))?;
+        let port = port.map_err(|error| cannot_listen("the echo service", "UDP", at, &error, way_out))?;
         Ok(Self { port, waiting: Vec::new(), counts: Counts::default() })
     }
 
@@ -155,19 +156,6 @@ pub(crate) fn say(line: std::fmt::Arguments<'_>) {
 pub(crate) fn count(number: u64, of: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{number} {of}{s}")
-}
-
-/// Why `what` does not listen there, and what to do.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours, and there are many")]
-pub(crate) fn cannot_listen(kind: &str, at: SocketAddr, what: &str, error: &io::Error, way_out: &str) -> Failure {
-    let at = format!("{kind} {at} ({what})");
-    let (exit, why) = match error.kind() {
-        io::ErrorKind::AddrInUse => (Exit::CannotCreate, "another program listens there".to_owned()),
-        io::ErrorKind::AddrNotAvailable => (Exit::CannotCreate, "this machine has no such address".to_owned()),
-        io::ErrorKind::PermissionDenied => (Exit::Denied, format!("{error}, as for ports below 1024")),
-        _ => (Exit::CannotCreate, error.to_string()),
-    };
-    Failure::new(exit, format!("cannot listen on {at}: {why}; {way_out}"))
 }
 
 /// How many senders are told apart: anybody can make up senders.

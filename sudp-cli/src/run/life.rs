@@ -242,9 +242,9 @@ pub(super) fn unchanged<const N: usize>(keys: [(&str, bool); N], role: Role) -> 
     Err(Failure::new(Exit::Config, message))
 }
 
-/// Why a port cannot be had, and what to do.
+/// Why a port cannot be had by whoever it is for, and what to do.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours, and there are many")]
-pub(super) fn cannot_listen(protocol: &str, at: SocketAddr, error: &io::Error, elsewhere: &str) -> Failure {
+pub(super) fn cannot_listen(who: &str, protocol: &str, at: SocketAddr, error: &io::Error, elsewhere: &str) -> Failure {
     let (exit, way_out) = match error.kind() {
         io::ErrorKind::AddrInUse => {
             (Exit::CannotCreate, format!("; another program has that port: end it, or {elsewhere}"))
@@ -256,7 +256,7 @@ pub(super) fn cannot_listen(protocol: &str, at: SocketAddr, error: &io::Error, e
         _ if at.is_ipv6() => (Exit::CannotCreate, "; for IPv4 alone, write an address of it, as 0.0.0.0".into()),
         _ => (Exit::CannotCreate, String::new()),
     };
-    Failure::new(exit, format!("cannot listen at {protocol} {at}: {error}{way_out}"))
+    Failure::new(exit, format!("{who} cannot listen at {protocol} {at}: {error}{way_out}"))
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -204,13 +204,10 @@ impl App {
     }
 
     pub(super) async fn cut(&self, session: &str, flow: u64) -> Outcome {
-        let none = || Failure::new(Exit::Failed, format!("there is no flow {flow} of a session {session}"));
+        let none = || show::no_flow(session, flow);
         let server = self.server().ok_or_else(none)?;
         let id = find(&server.sessions(), session)?;
-        match server.cut_flow(id, FlowId(flow)).await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(none()),
-        }
+        server.cut_flow(id, FlowId(flow)).await.ok().filter(|cut| *cut).map(drop).ok_or_else(none)
     }
 
     pub(super) async fn reload(self: &Arc<Self>) -> Outcome {
@@ -332,7 +329,7 @@ fn cannot_tls(error: &TlsError) -> Failure {
 fn cannot_bind(error: BindError) -> Failure {
     match error {
         BindError::Listen { at, source } => {
-            cannot_listen("TCP", at, &source, "choose another by --listen or --port (0 is any)")
+            cannot_listen("the server", "TCP", at, &source, "choose another by --listen or --port (0 is any)")
         }
         BindError::Nowhere => Failure::new(Exit::Config, "no address to listen on: say where by --listen"),
         BindError::Limits(error) => Failure::new(Exit::Config, format!("limits: {error}")),

@@ -10,6 +10,7 @@ use sudp_tokio::proto::wire::{FlowId, SessionId};
 
 use super::tell::session_name;
 use crate::args::spec::class_name;
+use crate::exit::{Exit, Failure};
 use crate::status::{Flow, Link, Traffic};
 
 /// A link.
@@ -22,6 +23,11 @@ pub(super) fn link(state: &LinkState) -> Link {
         in_flight: state.unacked as u64,
         suspect: state.suspect.is_some(),
     }
+}
+
+/// Why a flow is not cut.
+pub(super) fn no_flow(session: &str, flow: u64) -> Failure {
+    Failure::new(Exit::Failed, format!("there is no flow {flow} of a session {}", session.escape_debug()))
 }
 
 /// What a session, or all of them, counted.

@@ -15,10 +15,10 @@ fn a_port_that_is_taken_is_named_with_a_way_out() {
 
     let tunnel = format!("{taken}:127.0.0.1:53");
     let end = run(&["client", "ws://127.0.0.1:1", "-L", &tunnel]);
-    end.with(73, &format!("cannot listen at UDP 127.0.0.1:{taken}: "));
+    end.with(73, &format!("the client cannot listen at UDP 127.0.0.1:{taken}: "));
     end.with(73, "another program has that port: end it, or take another port, as with `0:127.0.0.1:53`");
     let end = run(&["client", "ws://127.0.0.1:1", "-D", &occupied]);
-    end.with(73, &format!("cannot listen at TCP 127.0.0.1:{occupied}: "));
+    end.with(73, &format!("the client cannot listen at TCP 127.0.0.1:{occupied}: "));
     run(&["server", "--port", &occupied]).with(73, "choose another by --listen or --port");
     run(&["client", "ws://127.0.0.1:1", "-L", "192.0.2.1:0:127.0.0.1:53"]).with(73, "does not have that address");
 }

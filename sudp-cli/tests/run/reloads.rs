@@ -70,6 +70,6 @@ fn tunnels_come_and_go_with_the_configuration() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     write(&[format!("{}:{two}?name=three", taken.local_addr().unwrap().port())]);
     client.signal(Signal::HUP);
-    client.line("what was in force stays: cannot listen at UDP");
+    client.line("what was in force stays: the client cannot listen at UDP");
     answers(first, b"as it was");
 }

@@ -68,8 +68,8 @@ fn a_port_in_use_is_named_with_the_way_out() {
         let (code, error) = failure(&run(&["demo", "--for", "1s", "--port", "0", flag, &at.port().to_string()]));
         assert_eq!(code, Some(73), "{error}");
         let wanted = format!(
-            "sudp: cannot listen on {kind} {at} ({who}): another program listens there; choose another with {flag}, or \
-             any free ones with --port 0\n"
+            "sudp: {who} cannot listen at {kind} {at}: Address already in use (os error 98); another program has that \
+             port: end it, or choose another with {flag}, or any free ones with --port 0\n"
         );
         assert_eq!(error, wanted);
     }

@@ -55,7 +55,7 @@ fn a_port_in_use_is_named_with_the_way_out() {
     let (code, error) = failure(&run(&["echo", "--listen", &at]));
     assert_eq!(code, Some(73));
     assert!(
-        error.starts_with(&format!("sudp: cannot listen on UDP {at} (the echo service): another program")),
+        error.starts_with(&format!("sudp: the echo service cannot listen at UDP {at}: Address already in use")),
         "{error}"
     );
     assert!(error.contains("--listen 127.0.0.1:0"), "{error}");

@@ -224,5 +224,5 @@ fn taken(spec: &TunnelSpec, protocol: &str, at: SocketAddr, error: &io::Error) -
         Kind::Forward { to, .. } | Kind::Reverse { to, .. } => format!("take another port, as with `0:{to}` for any"),
         Kind::Socks { .. } | Kind::Stdio { .. } => "take another port, as with `-D 0` for any".into(),
     };
-    cannot_listen(protocol, at, error, &elsewhere)
+    cannot_listen("the client", protocol, at, error, &elsewhere)
 }
