@@ -14,7 +14,7 @@ pub mod server;
 pub mod spec;
 pub mod top;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -203,7 +203,8 @@ impl Cli {
     pub fn read(arguments: impl IntoIterator<Item = OsString>, role: Option<OsString>) -> Self {
         let mut arguments = arguments.into_iter();
         let program = arguments.next().unwrap_or_else(|| "sudp".into());
-        let typed: Vec<_> = role.into_iter().chain(arguments).collect();
+        let mut typed: Vec<_> = role.into_iter().chain(arguments).collect();
+        lead_by_common(&mut typed);
         let mut cli = Self::try_parse_from([program].iter().chain(&typed)).unwrap_or_else(|error| {
             // Where no role is given most commands look among both, but nothing can be started so.
             if error.kind() == ErrorKind::InvalidSubcommand && typed.first().is_some_and(|word| word == "start") {
@@ -214,5 +215,64 @@ impl Cli {
         });
         cli.common.typed = typed;
         cli
+    }
+}
+
+/// Moves `server` or `client` behind the common options that follow it: in front of a command that manages, as in
+/// `sudpd -c FILE start`, they would count as those of a run in the foreground.
+fn lead_by_common(typed: &mut [OsString]) {
+    let Some((_, rest)) = typed.split_first().filter(|(role, _)| *role == "server" || *role == "client") else {
+        return;
+    };
+    let mut common = 0;
+    while let Some(words) = rest.get(common).and_then(|word| common_words(word)) {
+        common = (common + words).min(rest.len());
+    }
+    typed[..=common].rotate_left(1);
+}
+
+/// How many words a common option takes, if this is one.
+fn common_words(word: &OsStr) -> Option<usize> {
+    let word = word.to_str()?;
+    match word {
+        "-c" | "--config" | "--log-format" | "--color" => Some(2),
+        "--verbose" | "--quiet" => Some(1),
+        _ => {
+            let joined = ["--config=", "--log-format=", "--color="].iter().any(|option| word.starts_with(option));
+            let short = word.strip_prefix('-').is_some_and(|letters| {
+                letters.starts_with('c') || !letters.is_empty() && letters.chars().all(|letter| "vq".contains(letter))
+            });
+            (joined || short).then_some(1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_options_may_stand_on_either_side_of_what_is_asked_for() {
+        let led = |line: &str| {
+            let mut typed: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            lead_by_common(&mut typed);
+            typed.join(OsStr::new(" ")).into_string().unwrap()
+        };
+        assert_eq!(led("server -c x.yaml -vv start --instance a"), "-c x.yaml -vv server start --instance a");
+        assert_eq!(led("client --config=x -q --color never stop"), "--config=x -q --color never client stop");
+        assert_eq!(led("server -cx --listen 127.0.0.1:1 -v"), "-cx server --listen 127.0.0.1:1 -v");
+        for same in ["server", "server start -c x", "echo -v", "-c x server start", "client ws://a -v", "server -"] {
+            assert_eq!(led(same), same);
+        }
+        assert_eq!(led("server -c"), "-c server", "what is missing is for the parser to tell");
+    }
+
+    #[test]
+    fn an_instance_is_started_with_a_file_named_before_or_behind() {
+        for line in ["sudpd -c x.yaml start --instance a", "sudpd start -c x.yaml --instance a"] {
+            let cli = Cli::read(line.split(' ').map(OsString::from), Some("server".into()));
+            assert_eq!(cli.common.config.as_deref(), Some(std::path::Path::new("x.yaml")), "{line}");
+            assert!(matches!(cli.command, Command::Server(args) if args.manage.is_some()), "{line}");
+        }
     }
 }
