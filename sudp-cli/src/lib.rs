@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 pub mod args;
 mod bench;
 pub mod capture;

@@ -1,7 +1,10 @@
 //! Who is let in, and to what: the caller's decision.
 
+use std::any::Any;
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use sudp_proto::access::Grant;
 use sudp_proto::link::{Answer, RequestHead};
@@ -18,11 +21,38 @@ pub struct Visit {
     pub claim: Claim,
 }
 
+/// Who is let in, and to what.
+#[derive(Clone)]
+pub struct Admitted {
+    /// Which principal it is.
+    pub who: Identification,
+    /// What it may do.
+    pub grant: Grant,
+    /// What whoever decided wants to find again at its session, by [`Server::pass`](crate::Server::pass).
+    pub pass: Option<Pass>,
+}
+
+/// Something that is kept with a session for whoever has admitted it.
+pub type Pass = Arc<dyn Any + Send + Sync>;
+
+impl Admitted {
+    /// Nobody in particular, to what the grant says.
+    pub fn anyone(grant: Grant) -> Self {
+        Self { who: Identification::default(), grant, pass: None }
+    }
+}
+
+impl fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admitted").field("who", &self.who).field("grant", &self.grant).finish_non_exhaustive()
+    }
+}
+
 /// What becomes of it.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// It is this principal, and may do what the grant says.
-    Admit(Identification, Grant),
+    /// It is let in.
+    Admit(Admitted),
     /// It is told that it may not come in, and why.
     Refuse(Code),
     /// It gets an ordinary answer, as if this were any web server.
@@ -62,6 +92,6 @@ pub struct Anyone(pub Grant);
 
 impl Admit for Anyone {
     fn admit(&self, _visit: Visit) -> impl Future<Output = Verdict> + Send + 'static {
-        std::future::ready(Verdict::Admit(Identification::default(), self.0.clone()))
+        std::future::ready(Verdict::Admit(Admitted::anyone(self.0.clone())))
     }
 }

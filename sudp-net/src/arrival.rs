@@ -8,18 +8,18 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use socket2::SockRef;
-use sudp_proto::access::Grant;
 use sudp_proto::driver::Driver;
-use sudp_proto::server::{Admission, Claim, Identification, Incoming, Refused};
+use sudp_proto::server::{Admission, Claim, Incoming, Refused};
 use sudp_proto::wire::{Code, SessionId};
 
-use crate::admit::{Admit, Verdict, Visit};
+use crate::admit::{Admit, Admitted, Verdict, Visit};
 use crate::event::ServerEvent;
 use crate::runtime::Runtime;
 use crate::server::Shared;
 use crate::sockets::Means;
 use crate::task::Engine;
 use crate::tcp;
+use crate::watch::About;
 
 /// Takes on a stream that was just accepted, unless too many are without a session already.
 pub(crate) fn begin<R: Runtime, A: Admit>(
@@ -127,8 +127,8 @@ impl<R: Runtime, A: Admit> Arrival<R, A> {
     fn decide(&mut self, verdict: Verdict) {
         let Some((claim, _)) = self.deciding.take() else { return };
         match verdict {
-            Verdict::Admit(who, grant) => {
-                let found = self.found(&claim, &who, grant);
+            Verdict::Admit(admitted) => {
+                let found = self.found(&claim, admitted);
                 self.settle(found);
             }
             Verdict::Refuse(code) => self.settle(Err(code)),
@@ -142,13 +142,14 @@ impl<R: Runtime, A: Admit> Arrival<R, A> {
     }
 
     /// The session that an admitted client founds.
-    fn found(&self, claim: &Claim, who: &Identification, grant: Grant) -> Result<SessionId, Code> {
-        let admitted = self.shared.registry().admit(claim, who, (&grant).into());
-        match admitted.map_err(|Refused(code)| code)? {
+    fn found(&self, claim: &Claim, admitted: Admitted) -> Result<SessionId, Code> {
+        let Admitted { who, grant, pass } = admitted;
+        let admission = self.shared.registry().admit(claim, &who, (&grant).into());
+        match admission.map_err(|Refused(code)| code)? {
             Admission::Join(session) => Ok(session),
             Admission::Found(founded) => {
-                let (from, principal) = (self.guest.from, who.principal.clone());
-                self.shared.found(&self.means, &founded, grant, from, principal.clone());
+                let (from, principal) = (self.guest.from, who.principal);
+                self.shared.found(&self.means, &founded, grant, About::new(principal.clone(), from, pass));
                 self.shared.events.tell(&ServerEvent::Founded { session: founded.session, from, principal });
                 Ok(founded.session)
             }

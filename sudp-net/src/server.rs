@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -296,20 +296,13 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// Starts the task of a session that was just founded.
-    pub(crate) fn found(
-        self: &Arc<Self>,
-        means: &Arc<Means<R>>,
-        founded: &Founded,
-        grant: Grant,
-        from: SocketAddr,
-        principal: String,
-    ) {
+    pub(crate) fn found(self: &Arc<Self>, means: &Arc<Means<R>>, founded: &Founded, grant: Grant, about: About) {
         let access = Access { grant, own: self.own() };
         let (limits, pool, seed) = (self.limits.clone(), self.memory.clone(), lock(&self.rng).fork());
         let setup = ServerSetup { limits, access, pool, seed };
         let endpoint = Endpoint::new(crate::now(), founded, self.names.clone(), setup);
         let mut engine = Engine::new(means, endpoint);
-        let about = Arc::new(About { principal, from, since: crate::now(), last: OnceLock::new() });
+        let about = Arc::new(about);
         let living = Living { mailbox: Arc::clone(engine.mailbox()), about: Arc::clone(&about) };
         let mut sessions = lock(&self.sessions);
         sessions.live.insert(founded.session, living);

@@ -11,6 +11,7 @@ use sudp_proto::session::{FlowState, LinkState, Session as Half, Tunnel};
 use sudp_proto::stats::{Counters, QueueDelay};
 use sudp_proto::wire::{Code, FlowId, SessionId, TunnelId};
 
+use crate::admit::Pass;
 use crate::client::Client;
 use crate::error::Gone;
 use crate::lock;
@@ -112,6 +113,11 @@ impl<R: Runtime> Client<R> {
 }
 
 impl<R: Runtime> Server<R> {
+    /// What admission has kept with a session, if there is such a session.
+    pub fn pass(&self, session: SessionId) -> Option<Pass> {
+        lock(&self.shared.sessions).live.get(&session)?.about.pass.clone()
+    }
+
     /// How a session is.
     pub async fn stats(&self, session: SessionId) -> Result<SessionStats, Gone> {
         let living = lock(&self.shared.sessions).live.get(&session).cloned();
@@ -230,8 +236,15 @@ pub(crate) struct About {
     pub(crate) principal: String,
     pub(crate) from: SocketAddr,
     pub(crate) since: Instant,
+    pub(crate) pass: Option<Pass>,
     /// What it had counted when it ended.
     pub(crate) last: OnceLock<Figures>,
+}
+
+impl About {
+    pub(crate) fn new(principal: String, from: SocketAddr, pass: Option<Pass>) -> Self {
+        Self { principal, from, since: crate::now(), pass, last: OnceLock::new() }
+    }
 }
 
 /// What can be added up over sessions.

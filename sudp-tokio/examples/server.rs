@@ -8,8 +8,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use sudp_tokio::proto::access::{Grant, Rules};
-use sudp_tokio::proto::server::Identification;
-use sudp_tokio::{ServerOptions, Verdict, Visit};
+use sudp_tokio::{Admitted, ServerOptions, Verdict, Visit};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -22,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let grant = grant.clone();
         async move {
             eprintln!("a client from {}", visit.from);
-            Verdict::Admit(Identification::default(), grant)
+            Verdict::Admit(Admitted::anyone(grant))
         }
     };
     let server = sudp_tokio::bind(ServerOptions::new(vec![listen.parse()?]), admit)?;

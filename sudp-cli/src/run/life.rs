@@ -259,7 +259,7 @@ pub(super) fn cannot_listen(who: &str, protocol: &str, at: SocketAddr, error: &i
     Failure::new(exit, format!("{who} cannot listen at {protocol} {at}: {error}{way_out}"))
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -22,6 +22,8 @@ use crate::exit::Outcome;
 use crate::instance::protocol::{Event, Record, Wanted};
 use crate::status::{Flow, Status};
 
+pub(crate) use life::lock;
+
 /// What runs, as the control socket, the dashboard and the signals know it.
 #[derive(Clone, Debug)]
 pub enum App {

@@ -1,22 +1,22 @@
 //! A server, from its configuration to its end.
 
-use std::future::{Future, ready};
+use std::future::ready;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use sudp_tokio::proto::access::{Grant, Network, Pattern, Pool, Rule, Rules, Verb};
+use sudp_tokio::proto::access::{Pool, Rules};
 use sudp_tokio::proto::config::Limits;
-use sudp_tokio::proto::server::Identification;
 use sudp_tokio::proto::wire::{FlowId, SessionId};
 use sudp_tokio::tls::{self, Identity, ServerTls, TlsError};
-use sudp_tokio::{Admit, BindError, Gone, Server, ServerEvent, ServerOptions, Verdict, Visit};
+use sudp_tokio::{BindError, Gone, Server, ServerEvent, ServerOptions};
 use tokio::sync::{broadcast, mpsc};
 
 use super::life::{Life, Signals, cannot_listen, lock, unchanged, until_done};
 use super::rt::{self, Threads};
 use super::tell::{self, Note, session_name};
 use super::{Start, show};
+use crate::access::Gate;
 use crate::capture::feed;
 use crate::config::{Config, Server as Settings, ServerTls as Files};
 use crate::exit::{Exit, Failure, Outcome};
@@ -30,7 +30,7 @@ pub struct App {
     server: Mutex<Option<Arc<Server<Threads>>>>,
     listening: Vec<SocketAddr>,
     tls: Option<Arc<ServerTls>>,
-    grant: Granted,
+    gate: Gate,
 }
 
 /// Runs a server until it is stopped, by a signal or by `App::stop`.
@@ -64,10 +64,10 @@ impl App {
         options.limits = config.limits.clone();
         options.id = identity(settings);
         options.memory = Pool::memory(memory(&config.limits), config.limits.guaranteed as u64);
-        let grant = Granted::new(&settings.rules);
-        let server = Server::bind(threads, options, grant.clone()).map_err(cannot_bind)?;
+        let gate = Gate::new(settings);
+        let server = Server::bind(threads, options, gate.clone()).map_err(cannot_bind)?;
         let listening = server.local_addrs().to_vec();
-        Ok(Self { life, server: Mutex::new(Some(Arc::new(server))), listening, tls, grant })
+        Ok(Self { life, server: Mutex::new(Some(Arc::new(server))), listening, tls, gate })
     }
 
     /// Says what is in force.
@@ -152,11 +152,17 @@ impl App {
         self.tell(event);
         // It may have been admitted just before the rules changed.
         if let ServerEvent::Founded { session, .. } = event
-            && let Some(grant) = self.grant.changed()
+            && self.gate.has_changed()
         {
-            // One that is gone already needs no grant.
-            let _ = server.regrant(*session, Some(grant)).await;
+            self.regrant(server, *session).await;
         }
+    }
+
+    /// Gives a session what is granted now.
+    async fn regrant(&self, server: &Server<Threads>, session: SessionId) {
+        // One that is gone already needs no grant.
+        let Some(pass) = server.pass(session) else { return };
+        let _ = server.regrant(session, self.gate.grant(&pass)).await;
     }
 
     fn tell(&self, event: &ServerEvent) {
@@ -231,12 +237,11 @@ impl App {
             self.life.tell(Note::info("sudp::server", format!("the pin of its key is {}", tls.pin())));
         }
         if was.rules != is.rules {
-            let grant = self.grant.change(&is.rules);
+            self.gate.change(is);
             self.rules(&is.rules);
             let Some(server) = self.server() else { return Ok(()) };
             for session in server.sessions() {
-                // One that has ended since needs no grant.
-                let _ = server.regrant(session, Some(grant.clone())).await;
+                self.regrant(&server, session).await;
             }
         }
         Ok(())
@@ -266,49 +271,6 @@ impl App {
     pub(super) fn stop(&self) {
         self.life.stop();
     }
-}
-
-/// What everybody who is let in may do; it changes when the rules do.
-#[derive(Clone, Debug)]
-struct Granted(Arc<Mutex<Grant>>);
-
-impl Granted {
-    fn new(rules: &Rules) -> Self {
-        Self(Arc::new(Mutex::new(grant(rules, 0))))
-    }
-
-    fn change(&self, rules: &Rules) -> Grant {
-        let mut current = lock(&self.0);
-        *current = grant(rules, current.version + 1);
-        current.clone()
-    }
-
-    /// What is granted, if it was something else before.
-    fn changed(&self) -> Option<Grant> {
-        Some(lock(&self.0).clone()).filter(|grant| grant.version > 0)
-    }
-}
-
-impl Admit for Granted {
-    fn admit(&self, _visit: Visit) -> impl Future<Output = Verdict> + Send + 'static {
-        ready(Verdict::Admit(Identification::default(), lock(&self.0).clone()))
-    }
-}
-
-fn grant(rules: &Rules, version: u64) -> Grant {
-    Grant { version, reverse: listenable(rules), ..Grant::new(rules.clone()) }
-}
-
-/// Where rules for destinations let reverse tunnels listen: at addresses and networks they name. That everything may
-/// be sent to is not to say that everything may be listened at.
-fn listenable(rules: &Rules) -> Rules {
-    let all = |network: &Network| network.prefix() == 0;
-    let named = |rule: &&Rule| match (&rule.verb, &rule.host) {
-        (Verb::Deny, _) => true,
-        (Verb::Allow, Pattern::Network(network)) => !all(network),
-        (Verb::Allow, Pattern::Any | Pattern::Below(_) | Pattern::Name(_)) => false,
-    };
-    Rules::new(rules.as_slice().iter().filter(named).cloned().collect()).unwrap_or_default()
 }
 
 fn asks_for_certificates(settings: &Settings) -> bool {
@@ -381,27 +343,6 @@ fn memory(limits: &Limits) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn rules(lines: &[&str]) -> Rules {
-        Rules::parse(lines.iter().copied()).expect("they are rules")
-    }
-
-    fn listens(lines: &[&str], at: &str) -> bool {
-        let grant = grant(&rules(lines), 0);
-        grant.decide_bind(sudp_tokio::now(), at.parse().expect("an address")).allowed
-    }
-
-    #[test]
-    fn what_is_named_by_address_may_be_listened_at_and_everything_may_not() {
-        assert!(listens(&["allow 127.0.0.0/8"], "127.0.0.1:5005"));
-        assert!(listens(&["allow 0.0.0.0:5005"], "0.0.0.0:5005"));
-        assert!(!listens(&["allow 127.0.0.1:53"], "127.0.0.1:5005"));
-        assert!(!listens(&["deny 127.0.0.1", "allow 127.0.0.0/8"], "127.0.0.1:5005"));
-        for rule in ["allow *", "allow 0.0.0.0/0", "allow example.com", "allow ::/0"] {
-            assert!(!listens(&[rule], "127.0.0.1:5005"), "{rule}");
-            assert!(!listens(&[rule], "0.0.0.0:5005"), "{rule}");
-        }
-    }
 
     #[test]
     fn a_session_is_found_by_how_its_name_begins() {

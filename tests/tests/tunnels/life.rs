@@ -8,10 +8,9 @@ use socket2::{Domain, Socket, Type};
 use sudp_net::proto::access::Grant;
 use sudp_net::proto::client::DialError;
 use sudp_net::proto::event::Event;
-use sudp_net::proto::server::Identification;
 use sudp_net::proto::session::{Tunnel, Way};
 use sudp_net::proto::wire::{Address, Code};
-use sudp_net::{Anyone, BindError, ServerEvent, TunnelRefused, Verdict, Visit};
+use sudp_net::{Admitted, Anyone, BindError, ServerEvent, TunnelRefused, Verdict, Visit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -119,7 +118,7 @@ pub(crate) async fn a_client_that_is_refused_is_told_of_at_the_server<C: Side, S
         async move {
             let _ = listens.wait_for(|listens| *listens).await;
             match visit.claim.head.header("authorization") {
-                Some("Bearer abc") => Verdict::Admit(Identification::default(), Grant::open()),
+                Some("Bearer abc") => Verdict::Admit(Admitted::anyone(Grant::open())),
                 Some(_) | None => Verdict::Refuse(Code::Denied),
             }
         }

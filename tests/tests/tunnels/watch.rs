@@ -6,7 +6,7 @@ use sudp_net::proto::server::Identification;
 use sudp_net::proto::session::{Fate, FlowState, Heading, TapOptions, Tunnel, Way};
 use sudp_net::proto::stats::DropReason;
 use sudp_net::proto::wire::{Address, Code, FlowId};
-use sudp_net::{Captured, Client, Records, Verdict, Visit};
+use sudp_net::{Admitted, Captured, Client, Records, Verdict, Visit};
 use tokio::time::{sleep, timeout};
 
 use crate::rig::{address, client_options, connect, connect_by, forward, serve, server_options, told, wait_for_links};
@@ -105,7 +105,8 @@ pub(crate) async fn who_is_kicked_is_told_and_what_he_sent_stays_counted<C: Side
     let echo = Echo::new();
     let admit = |visit: Visit| async move {
         let who = visit.claim.head.header("authorization").unwrap_or_default();
-        Verdict::Admit(Identification { principal: who.to_owned() }, Grant::open())
+        let who = Identification { principal: who.to_owned() };
+        Verdict::Admit(Admitted { who, ..Admitted::anyone(Grant::open()) })
     };
     let server = S::bind(server_options(anywhere()), admit).expect("a server");
     let mut options = client_options(address(&server));
