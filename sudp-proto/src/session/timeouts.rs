@@ -112,10 +112,16 @@ impl Session {
         let expiry = self.access.as_ref().and_then(|access| access.grant.expires).map(|at| (at, Code::Denied));
         let detached = match (self.role, self.phase) {
             (Role::Server, Phase::Provisional) => self.detached.map(|at| (at + self.limits.provisional, Code::Silent)),
-            (Role::Server, Phase::Established) => self.detached.map(|at| (at + self.limits.resume, Code::Silent)),
+            (Role::Server, Phase::Established) => self.detached.map(|at| (at + self.patience(), Code::Silent)),
             (Role::Server, Phase::Fresh | Phase::Closed(_)) | (Role::Client, _) => None,
         };
         [expiry, detached].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// For how long a session without links is kept. One that is to end, and has nothing left to say, is kept only
+    /// for as long as a client takes that dials at once.
+    fn patience(&self) -> Duration {
+        if self.drain.ours && self.drain.settled_here { self.limits.resume.min(ABSENT) } else { self.limits.resume }
     }
 
     fn ping_if_due(&mut self, now: Instant, ordinal: Ordinal) {
@@ -226,3 +232,5 @@ impl Session {
 
 /// A timer this much late says that this process was paused.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A client that notices the end of its links, and can dial, is back by then.
+const ABSENT: Duration = Duration::from_secs(5);

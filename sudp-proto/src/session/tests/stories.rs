@@ -181,6 +181,28 @@ fn a_drain_settles_everything_before_it_closes() {
 }
 
 #[test]
+fn a_drain_does_not_wait_long_for_a_client_that_is_gone_and_is_owed_nothing() {
+    for owed in [false, true] {
+        let mut pair = Pair::new();
+        let link = pair.connect();
+        pair.send(4_000, b"begin");
+        pair.run(secs(1));
+        let flow = pair.server.flows().next().unwrap();
+        pair.server.detach(pair.now, link, LinkLoss::Ended);
+        if owed {
+            pair.server.send(pair.now, flow, None, b"unsent").unwrap();
+        }
+        pair.server.drain(pair.now, crate::wire::GoAwayReason::Shutdown, secs(0));
+        pair.server.handle_timeout(pair.now + ms(4_999));
+        assert!(!pair.server.is_closed(), "it may be back in a moment");
+        pair.server.handle_timeout(pair.now + secs(6));
+        assert_eq!(pair.server.is_closed(), !owed);
+        pair.server.handle_timeout(pair.now + secs(61));
+        assert!(pair.server.is_closed());
+    }
+}
+
+#[test]
 fn who_drains_takes_nothing_more_and_sends_what_it_has() {
     for role in [Role::Client, Role::Server] {
         let mut pair = Pair::new();
