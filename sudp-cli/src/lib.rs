@@ -61,6 +61,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Status(args) => args.run(&BOTH, &common),
         Command::List(args) => args.run(&BOTH, &common),
         Command::Logs(args) => args.run(&BOTH),
+        Command::Forget(args) => args.run_forget(&BOTH, &common),
     }
 }
 

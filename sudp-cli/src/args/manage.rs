@@ -1,4 +1,4 @@
-//! The commands that manage instances: `start`, `stop`, `restart`, `reload`, `status`, `list` and `logs`.
+//! The commands that manage instances: `start`, `stop`, `restart`, `reload`, `status`, `list`, `logs` and `forget`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,6 +41,9 @@ pub enum Manage<S: Args> {
     List(List),
     /// Show the log of an instance
     Logs(Logs),
+    /// Remove what is left of an instance that has ended: how it was started, and its log
+    #[command(after_help = FORGET)]
+    Forget(Which),
     /// Show an instance live, on a terminal
     Top(TopArgs),
     /// Capture the datagrams of an instance, as lines of JSON or for Wireshark
@@ -206,6 +209,7 @@ impl<S: Runs> Manage<S> {
             Self::Status(show) => show.run(roles, common),
             Self::List(list) => list.run(roles, common),
             Self::Logs(logs) => logs.run(roles),
+            Self::Forget(which) => which.run_forget(roles, common),
             Self::Top(args) => args.run(common, Some(S::ROLE)),
             Self::Capture(args) => args.run(Some(S::ROLE)),
         }
@@ -218,6 +222,15 @@ impl Which {
         let files = manage::choose(&Folders::new(), roles, &self.instance, Sought::Running)?;
         manage::reload(&files)?;
         say(common, &format!("the {} has its new configuration in force", files.id))
+    }
+}
+
+impl Which {
+    /// Removes what is left of it.
+    pub fn run_forget(&self, roles: &[Role], common: &Common) -> Outcome {
+        let files = manage::choose(&Folders::new(), roles, &self.instance, Sought::Known)?;
+        manage::forget(&files)?;
+        say(common, &format!("nothing is left of the {}", files.id))
     }
 }
 
@@ -406,6 +419,13 @@ Examples:
   sudp status -o json | jq '.sessions[].links[].rtt'
 
 Ends with 0 if it runs, 1 if it is dead and has left its files, 3 if it does not run, 4 if that cannot be told.";
+
+pub(super) const FORGET: &str = "\
+Examples:
+  sudp forget --instance test1
+  sudp client forget --instance test1    where a server has the same name
+
+One that runs is left alone. A log file of the configuration's choosing stays where it is.";
 
 const LIST: &str = "\
 Examples:

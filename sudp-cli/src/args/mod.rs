@@ -174,6 +174,9 @@ pub enum Command {
     List(manage::List),
     /// Show the log of an instance
     Logs(manage::Logs),
+    /// Remove what is left of an instance that has ended: how it was started, and its log
+    #[command(after_help = manage::FORGET)]
+    Forget(manage::Which),
 }
 
 /// What every command takes stands behind what it takes by itself.

@@ -1,6 +1,8 @@
 //! The commands that manage instances: which one is meant, and what is done to it.
 
-use std::io::IsTerminal;
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::iter;
 #[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
 use std::thread;
@@ -13,8 +15,8 @@ use rustix::process::{Pid, Signal};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::call::{self, Call};
-use super::lock::{self, Found, Process};
-use super::paths::{Files, Folders};
+use super::lock::{self, Found, Held, Process};
+use super::paths::{self, Files, Folders};
 use super::protocol::Request;
 use super::saved::Saved;
 use super::spawn::{self, Plan, Serving};
@@ -51,7 +53,7 @@ pub fn choose(folders: &Folders, roles: &[Role], name: &Name, sought: Sought) ->
     let running: Vec<_> = all.iter().filter(runs).collect();
     let candidates = if running.is_empty() { all.iter().filter(found).collect() } else { running };
     match candidates[..] {
-        [] => Err(nothing(folders, roles, name)),
+        [] => Err(nothing(folders, roles, name, sought)),
         [files] => Ok(files.clone()),
         // Where we cannot look, there may be both, or none.
         [files, ..] if candidates.iter().all(|files| lock::look(&files.pid) == Found::Unknown) => {
@@ -156,6 +158,31 @@ pub fn stop(files: &Files, limit: Duration) -> Outcome<Ended> {
     Err(Failure::new(Exit::Failed, format!("the {} cannot be ended: the system does not let go of it", files.id)))
 }
 
+/// Removes what is left of an instance that does not run: how it was started, and what it logged.
+pub fn forget(files: &Files) -> Outcome {
+    match lock::look(&files.pid) {
+        Found::Running(_) => {
+            let Id { role, name } = &files.id;
+            let message = format!("the {} runs: 'sudp {} stop --instance {name}' first", files.id, word(*role));
+            return Err(Failure::new(Exit::Failed, message));
+        }
+        Found::Dead(_) => lock::clear(files),
+        Found::Nothing => {}
+        Found::Unknown => return Err(call::hidden(files)),
+    }
+    // While its lock is ours, nobody starts it.
+    let _held = Held::take(files)?;
+    for path in iter::once(files.state.clone()).chain(files.logs()) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(paths::cannot("remove", &path, &error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// How an instance was started.
 pub fn saved(files: &Files) -> Outcome<Saved> {
     Saved::read(&files.state)?.ok_or_else(|| {
@@ -186,21 +213,25 @@ pub fn restart(files: &Files, saved: Saved, limit: Duration) -> Outcome<(Option<
     Ok((ended, spawn::start(&plan)?))
 }
 
-fn nothing(folders: &Folders, roles: &[Role], name: &Name) -> Failure {
+fn nothing(folders: &Folders, roles: &[Role], name: &Name, sought: Sought) -> Failure {
     let what = match roles {
         [role] => format!("no {}", word(*role)),
         _ => "neither a server nor a client".into(),
     };
-    let runs = |files: &Files| matches!(lock::look(&files.pid), Found::Running(_));
+    let did = match sought {
+        Sought::Running => "runs",
+        Sought::Known => "was ever started here",
+    };
+    let found = |files: &Files| sought == Sought::Known || matches!(lock::look(&files.pid), Found::Running(_));
     let others: Vec<_> =
-        folders.all().into_iter().filter(|files| roles.contains(&files.id.role) && runs(files)).collect();
+        folders.all().into_iter().filter(|files| roles.contains(&files.id.role) && found(files)).collect();
     let others: Vec<_> = others.iter().take(SHOWN).map(|files| files.id.to_string()).collect();
     let hint = if others.is_empty() {
         "'sudp server start' and 'sudp client start' begin one".into()
     } else {
         format!("there are {}; choose one by --instance, or see 'sudp list'", others.join(", "))
     };
-    Failure::new(Exit::NotRunning, format!("{what} called {name} runs: {hint}"))
+    Failure::new(Exit::NotRunning, format!("{what} called {name} {did}: {hint}"))
 }
 
 /// The process that is an instance, and never another one that comes by its number.
@@ -273,10 +304,7 @@ const SHOWN: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::instance::lock::Held;
     use crate::instance::scratch::Scratch;
 
     const BOTH: [Role; 2] = [Role::Server, Role::Client];

@@ -132,6 +132,17 @@ impl Files {
         make(folder(&self.pid))
     }
 
+    /// Its log file, and the older ones that it has begun anew.
+    pub fn logs(&self) -> Vec<PathBuf> {
+        let old = |name: &OsString| {
+            let number = name.as_bytes().strip_prefix(self.log.file_name()?.as_bytes())?.strip_prefix(b".")?;
+            Some(!number.is_empty() && number.iter().all(u8::is_ascii_digit))
+        };
+        let listed = fs::read_dir(folder(&self.log)).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let older = listed.filter(|name| old(name) == Some(true)).map(|name| self.log.with_file_name(name));
+        std::iter::once(self.log.clone()).chain(older).collect()
+    }
+
     /// Whether what is found in the run folder can be believed: nobody but its owner and root could have put it there.
     pub fn trusted(&self) -> bool {
         fs::metadata(folder(&self.pid)).is_ok_and(|folder| safe(&folder, geteuid().as_raw()).is_ok())

@@ -51,7 +51,26 @@ fn an_instance_is_started_looked_at_restarted_and_stopped() {
     // What has ended can be brought back as it was.
     let out = house.well("server restart");
     assert_eq!(after(&out, "listening"), url);
+    let refused = house.sudp("forget");
+    assert_eq!(refused.exit, 1, "{refused:?}");
+    assert!(refused.err.contains("'sudp server stop --instance default' first"), "{refused:?}");
     house.well("-q stop");
+
+    fs::write(house.path("logs/server-default.log.1"), "an older one").expect("a log");
+    fs::write(house.path("logs/server-default.logs"), "of something else").expect("a file");
+    assert_eq!(house.well("forget"), "nothing is left of the server default\n");
+    assert!(!house.well("list").contains("stopped"));
+    for (file, left) in [
+        ("state/server-default.json", false),
+        ("logs/server-default.log", false),
+        ("logs/server-default.log.1", false),
+        ("logs/server-default.logs", true),
+    ] {
+        assert_eq!(house.path(file).exists(), left, "{file}");
+    }
+    let again = house.sudp("forget");
+    assert_eq!(again.exit, 3, "{again:?}");
+    assert!(again.err.contains("neither a server nor a client called default was ever started here"), "{again:?}");
 }
 
 #[test]

@@ -116,6 +116,10 @@ fn many_ask_at_once_while_others_are_silent_or_do_not_read() {
             stream
         })
         .collect();
+    // What each of them is told is more than it leaves room for. The others are told less, so that a machine with
+    // much else to do has the time for all of them.
+    house.until(|fake| fake.asked.load(Ordering::Relaxed) >= 20);
+    house.fake.0.large.store(false, Ordering::Relaxed);
     thread::scope(|scope| {
         for _ in 0..40 {
             scope.spawn(|| house.call().status().expect("an answer"));
@@ -251,6 +255,7 @@ struct Inner {
     broken: Mutex<Option<Failure>>,
     hangs: AtomicBool,
     large: AtomicBool,
+    asked: AtomicU32,
     captures: AtomicU32,
     events: broadcast::Sender<Event>,
 }
@@ -262,6 +267,7 @@ impl Default for Inner {
             broken: Mutex::default(),
             hangs: AtomicBool::default(),
             large: AtomicBool::default(),
+            asked: AtomicU32::default(),
             captures: AtomicU32::default(),
             events: broadcast::Sender::new(EVENTS),
         }
@@ -283,6 +289,7 @@ impl Served for Fake {
         if self.0.hangs.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
+        self.0.asked.fetch_add(1, Ordering::Relaxed);
         let mut status = status();
         if self.0.large.load(Ordering::Relaxed) {
             status.config = vec!["/etc/sudp/a-rather-long-name.yaml".into(); 20_000];
