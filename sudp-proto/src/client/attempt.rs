@@ -271,7 +271,8 @@ impl Client {
 
     fn refused(&mut self, now: Instant, dial: DialId, key: Key, refuse: Refuse) {
         self.carrier.abort(key);
-        let outcome = self.judge_code(dial, Some(refuse.code), None, refuse.retry_after);
+        let by = Some(refuse.server).filter(|server| *server != 0);
+        let outcome = self.judge_code(dial, Some(refuse.code), by, refuse.retry_after);
         let why = DialError::Refused { code: refuse.code, retry_after: refuse.retry_after };
         self.fail(now, dial, outcome.unwrap_or(Outcome::Refused(TRANSIENT)), why);
         self.forbidden(now, Some(refuse.code));

@@ -361,7 +361,7 @@ pub(super) fn refuse(now: Instant, link: &mut Link, in_band: bool, code: Code, s
     let retry_after = matches!(code, Code::Full | Code::GoingAway).then_some(RETRY);
     if in_band {
         let mut frame = Vec::new();
-        Frame::Refuse(Refuse { code, retry_after }).emit(&mut frame);
+        Frame::Refuse(Refuse { code, retry_after, server }).emit(&mut frame);
         // A link that is gone already has nothing left to be told.
         let _ = link.send(&[&frame]);
         link.close(now, carrier::close_code(code), "");

@@ -205,20 +205,23 @@ pub struct Refuse {
     pub code: Code,
     /// How long to wait before trying again; milliseconds on the wire.
     pub retry_after: Option<Duration>,
+    /// Which server speaks; 0 is none.
+    pub server: u64,
 }
 
 impl Refuse {
     /// Appends this as a frame.
     pub fn emit(&self, out: &mut Vec<u8>) {
-        match self.retry_after {
-            Some(wait) => frame::put(out, frame::REFUSE, &[self.code.to_u64(), millis(wait)], &[]),
-            None => frame::put(out, frame::REFUSE, &[self.code.to_u64()], &[]),
-        }
+        let wait = self.retry_after.map_or(0, millis);
+        let fields = [self.code.to_u64(), wait, self.server];
+        let count = if self.server != 0 { 3 } else { 1 + usize::from(wait != 0) };
+        frame::put(out, frame::REFUSE, &fields[..count], &[]);
     }
 
     pub(super) fn parse(body: &mut Reader<'_>) -> Result<Self, Violation> {
         let code = Code::parse(body)?;
-        let retry_after = if body.is_empty() { None } else { Some(Duration::from_millis(body.varint()?)) };
-        Ok(Self { code, retry_after })
+        let mut field = || if body.is_empty() { Ok(0) } else { body.varint() };
+        let (wait, server) = (field()?, field()?);
+        Ok(Self { code, retry_after: (wait != 0).then(|| Duration::from_millis(wait)), server })
     }
 }

@@ -184,7 +184,10 @@ fn frame() -> impl Strategy<Value = Frame> {
             .prop_map(|(ordinal, count, known)| Frame::LinkDown(LinkDown { ordinal: Ordinal(ordinal), count, known })),
         number().prop_map(Frame::Ping),
         number().prop_map(Frame::Pong),
-        (code(), wait()).prop_map(|(code, retry_after)| Frame::Refuse(Refuse { code, retry_after })),
+        (code(), wait(), number()).prop_map(|(code, wait, server)| {
+            let retry_after = wait.filter(|wait| !wait.is_zero());
+            Frame::Refuse(Refuse { code, retry_after, server })
+        }),
     ]
 }
 

@@ -115,7 +115,8 @@ fn frame(frame: &Frame) -> Result<String, Violation> {
         Frame::Refuse(refuse) => {
             let wait =
                 refuse.retry_after.map_or(String::new(), |wait| format!(r#","retry_after_ms":{}"#, wait.as_millis()));
-            format!(r#"{{"frame":"refuse","code":{}{wait}}}"#, refuse.code.to_u64())
+            let server = if refuse.server == 0 { String::new() } else { format!(r#","server":{}"#, refuse.server) };
+            format!(r#"{{"frame":"refuse","code":{}{wait}{server}}}"#, refuse.code.to_u64())
         }
         Frame::Settled => r#"{"frame":"settled"}"#.to_owned(),
         Frame::Welcome(raw) => format!(r#"{{"frame":"welcome","hex":"{}"}}"#, hex(raw)),

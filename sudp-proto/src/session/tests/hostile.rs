@@ -312,7 +312,7 @@ fn every_frame() -> Vec<Frame> {
         down(1, None, true),
         Frame::Ping(1),
         Frame::Pong(1),
-        Frame::Refuse(Refuse { code: Code::Full, retry_after: None }),
+        Frame::Refuse(Refuse { code: Code::Full, retry_after: None, server: 0 }),
         Frame::Settled,
         Frame::Welcome(Bytes::from_static(b"welcome")),
     ]

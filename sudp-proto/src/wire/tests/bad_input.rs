@@ -42,7 +42,7 @@ fn one_of_each() -> Vec<Frame> {
         Frame::GoAway(GoAway { reason: GoAwayReason::Shutdown, after: Duration::from_secs(1) }),
         Frame::Ping(1 << 40),
         Frame::Pong(1 << 20),
-        Frame::Refuse(Refuse { code: Code::Full, retry_after: Some(Duration::from_secs(2)) }),
+        Frame::Refuse(Refuse { code: Code::Full, retry_after: Some(Duration::from_secs(2)), server: 7 }),
         Frame::Batch(BatchHead { number: Number(5), class: Class::Realtime, clock: Some(9) }, records(&[record])),
     ]
 }
