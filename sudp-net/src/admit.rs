@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sudp_proto::access::Grant;
 use sudp_proto::link::{Answer, RequestHead};
 use sudp_proto::server::{Claim, Identification};
@@ -19,6 +20,11 @@ pub struct Visit {
     pub from: SocketAddr,
     /// What it says of itself; its credentials are in the head of its request.
     pub claim: Claim,
+    /// The certificate that it showed in TLS, in DER: whom it names, one of the authorities that this server
+    /// lets sign for clients has vouched for.
+    pub certificate: Option<Bytes>,
+    /// The static key that it has proved to have.
+    pub key: Option<[u8; 32]>,
 }
 
 /// Who is let in, and to what.
@@ -30,6 +36,9 @@ pub struct Admitted {
     pub grant: Grant,
     /// What whoever decided wants to find again at its session, by [`Server::pass`](crate::Server::pass).
     pub pass: Option<Pass>,
+    /// What its client may show when it founds its next session, in place of what has let it in now; at most
+    /// [`MAX_TICKET`](sudp_proto::wire::MAX_TICKET) bytes, opaque to the client, and empty if there is none.
+    pub ticket: Bytes,
 }
 
 /// Something that is kept with a session for whoever has admitted it.
@@ -38,7 +47,7 @@ pub type Pass = Arc<dyn Any + Send + Sync>;
 impl Admitted {
     /// Nobody in particular, to what the grant says.
     pub fn anyone(grant: Grant) -> Self {
-        Self { who: Identification::default(), grant, pass: None }
+        Self { who: Identification::default(), grant, pass: None, ticket: Bytes::new() }
     }
 }
 

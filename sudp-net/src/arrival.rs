@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use socket2::SockRef;
 use sudp_proto::driver::Driver;
 use sudp_proto::server::{Admission, Claim, Incoming, Refused};
-use sudp_proto::wire::{Code, SessionId};
+use sudp_proto::wire::{Code, SessionId, Ticket};
 
 use crate::admit::{Admit, Admitted, Verdict, Visit};
 use crate::event::ServerEvent;
@@ -102,7 +102,8 @@ impl<R: Runtime, A: Admit> Future for Arrival<R, A> {
                     let joined = this.shared.registry().join(&claim, None);
                     this.settle(joined.map_err(|Refused(code)| code));
                 } else {
-                    let visit = Visit { from: this.guest.from, claim: claim.clone() };
+                    let (certificate, key) = (claim.certificate.clone(), claim.key);
+                    let visit = Visit { from: this.guest.from, claim: claim.clone(), certificate, key };
                     this.deciding = Some((claim, Box::pin(this.admit.admit(visit))));
                 }
                 continue;
@@ -143,13 +144,14 @@ impl<R: Runtime, A: Admit> Arrival<R, A> {
 
     /// The session that an admitted client founds.
     fn found(&self, claim: &Claim, admitted: Admitted) -> Result<SessionId, Code> {
-        let Admitted { who, grant, pass } = admitted;
+        let Admitted { who, grant, pass, ticket } = admitted;
         let admission = self.shared.registry().admit(claim, &who, (&grant).into());
         match admission.map_err(|Refused(code)| code)? {
             Admission::Join(session) => Ok(session),
             Admission::Found(founded) => {
                 let (from, principal) = (self.guest.from, who.principal);
-                self.shared.found(&self.means, &founded, grant, About::new(principal.clone(), from, pass));
+                let about = About::new(principal.clone(), from, pass);
+                self.shared.found(&self.means, &founded, grant, Ticket(ticket), about);
                 self.shared.events.tell(&ServerEvent::Founded { session: founded.session, from, principal });
                 Ok(founded.session)
             }

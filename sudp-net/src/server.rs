@@ -16,7 +16,7 @@ use sudp_proto::link::{self, ServerExpect};
 use sudp_proto::rng::{Rng, Seed};
 use sudp_proto::server::{Founded, IncomingSetup, Names, Registry, Server as Endpoint, ServerSetup, Stance, Strangers};
 use sudp_proto::session::Access;
-use sudp_proto::wire::{Code, GoAwayReason, SessionId};
+use sudp_proto::wire::{Code, GoAwayReason, SessionId, Ticket};
 
 use crate::accept::{Accepting, Trouble};
 use crate::admit::Admit;
@@ -296,10 +296,17 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// Starts the task of a session that was just founded.
-    pub(crate) fn found(self: &Arc<Self>, means: &Arc<Means<R>>, founded: &Founded, grant: Grant, about: About) {
+    pub(crate) fn found(
+        self: &Arc<Self>,
+        means: &Arc<Means<R>>,
+        founded: &Founded,
+        grant: Grant,
+        ticket: Ticket,
+        about: About,
+    ) {
         let access = Access { grant, own: self.own() };
         let (limits, pool, seed) = (self.limits.clone(), self.memory.clone(), lock(&self.rng).fork());
-        let setup = ServerSetup { limits, access, pool, seed };
+        let setup = ServerSetup { limits, access, pool, seed, ticket };
         let endpoint = Endpoint::new(crate::now(), founded, self.names.clone(), setup);
         let mut engine = Engine::new(means, endpoint);
         let about = Arc::new(about);

@@ -46,7 +46,7 @@
 //!     Admission, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup,
 //! };
 //! use sudp_proto::session::{Access, InDoubt, Need, Treatment, Tunnel, Way};
-//! use sudp_proto::wire::{Address, TunnelId};
+//! use sudp_proto::wire::{Address, Ticket, TunnelId};
 //! use sudp_proto::Seed;
 //!
 //! let (mut now, limits, pool) = (Instant::now(), Limits::default(), Pool::memory(64 << 20, 128 << 10));
@@ -88,7 +88,7 @@
 //!         let Admission::Found(founded) = registry.admit(&claim, &who, (&grant).into())? else { unreachable!() };
 //!         let arrival = incoming.grant().expect("nobody hung up meanwhile");
 //!         let access = Access { grant, own: Arc::new(Own::default()) };
-//!         let setup = ServerSetup { limits, access, pool, seed: Seed::from(4) };
+//!         let setup = ServerSetup { limits, access, pool, seed: Seed::from(4), ticket: Ticket::default() };
 //!         let mut server = Server::new(now, &founded, Names { server: 7, ..Names::default() }, setup);
 //!         let (key, adopted) = server.adopt(now, arrival);
 //!         adopted.expect("the first link of a session");

@@ -17,7 +17,7 @@ use sudp_proto::driver::{Endpoint, Key, Order};
 use sudp_proto::link::{ServerExpect, Subprotocol};
 use sudp_proto::server::{Admission, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup};
 use sudp_proto::session::{Access, Need, SendError, Session, Tunnel, Way};
-use sudp_proto::wire::{Address, FlowId, TunnelId};
+use sudp_proto::wire::{Address, FlowId, Ticket, TunnelId};
 
 use crate::clock::epoch;
 
@@ -215,6 +215,7 @@ fn accept(now: Instant, seed: u64, pool: &Pool, client: &mut Half<Client>) -> Ha
         access: Access::new(Grant::open()),
         pool: pool.clone(),
         seed: Seed::from(seed ^ 3 << 32),
+        ticket: Ticket::default(),
     };
     let mut server = Server::new(now, &founded, Names::default(), setup);
     let arrival = incoming.grant().expect("a claim waits for its grant");

@@ -51,7 +51,7 @@ impl Admit for Gate {
             let identity = Identity::default();
             let Some(grant) = book.grant(&identity) else { return Verdict::Refuse(Code::Denied) };
             let who = Identification { principal: identity.principal.clone() };
-            Verdict::Admit(Admitted { who, grant, pass: Some(Arc::new(identity)) })
+            Verdict::Admit(Admitted { who, pass: Some(Arc::new(identity)), ..Admitted::anyone(grant) })
         }
     }
 }

@@ -35,6 +35,7 @@ fn a_chain_to_a_given_root_is_trusted() {
     let server = between.issue(&[HOST]).serve(&files);
     let met = dial(client(root.trust(&files)), Far::Tls(server.current()));
     met.assert_claimed();
+    assert_eq!(met.certificate, None, "nobody asked for one");
     assert!(!met.up.windows(4).any(|window| window == b"GET "), "the request is inside");
 }
 
@@ -83,9 +84,12 @@ fn a_client_shows_its_certificate_to_a_server_that_wants_one() {
     let identity = root.issue(&[HOST]).identity(&files);
     let server = ServerTls::load(ServerOptions { client_roots, ..ServerOptions::new(identity) }).unwrap();
     let inside = Files::new();
-    let identity = Some(members.issue(&["me"]).identity(&inside));
+    let me = members.issue(&["me"]);
+    let identity = Some(me.identity(&inside));
     let tls = ClientOptions { trust: root.trust(&files), identity, ..ClientOptions::default() }.load().unwrap();
-    dial(tls, Far::Tls(server.current())).assert_claimed();
+    let met = dial(tls, Far::Tls(server.current()));
+    met.assert_claimed();
+    assert_eq!(met.certificate.as_deref(), Some(&me.chain[0][..]), "the leaf, which names it");
     let met = dial(client(root.trust(&files)), Far::Tls(server.current()));
     assert_eq!(met.end, Some(LinkEnd::Tls(TlsEnd::NoCertificate)));
 }

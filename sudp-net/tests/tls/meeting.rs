@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rustls::ServerConfig;
 use sudp_proto::Seed;
 use sudp_proto::access::Pool;
@@ -36,6 +36,8 @@ pub(crate) struct Met {
     pub(crate) failure: Option<DialFailure>,
     /// Whether the server was asked for a session.
     pub(crate) claimed: bool,
+    /// The certificate that the server found with the claim.
+    pub(crate) certificate: Option<Bytes>,
     /// Why the stream ended at the server.
     pub(crate) end: Option<LinkEnd>,
     /// Everything the client wrote.
@@ -67,7 +69,7 @@ pub(crate) fn dial_host(host: Host, scheme: Scheme, tls: Option<ClientTls>, far:
     let pool = Pool::memory(64 << 20, 128 << 10);
     let config = ClientConfig::new(vec![Server::new(scheme, Address { host, port: 443 })]);
     let mut client = Client::new(now, ClientSetup { tls, ..ClientSetup::new(config, pool, Seed::from(1)) });
-    let mut met = Met { failure: None, claimed: false, end: None, up: Vec::new(), down: Vec::new() };
+    let mut met = Met { failure: None, claimed: false, certificate: None, end: None, up: Vec::new(), down: Vec::new() };
     let Some(key) = connect(now, &mut client) else {
         met.failure = client.poll_failure();
         return met;
@@ -119,8 +121,9 @@ fn serve(
         take(now, client, key, &mut met.up);
         up.extend_from_slice(&met.up[from.0..]);
         server.handle_input(now, Incoming::KEY, &mut up);
-        if server.poll_claim().is_some() {
+        if let Some(claim) = server.poll_claim() {
             met.claimed = true;
+            met.certificate = claim.certificate;
             match status {
                 Some(status) => server.answer(now, &Answer::new(status).unwrap()).unwrap(),
                 None => break,

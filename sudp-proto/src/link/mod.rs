@@ -260,6 +260,11 @@ impl Link {
         }
     }
 
+    /// The certificate that the remote showed in TLS, in DER, and was believed.
+    pub fn certificate(&self) -> Option<Bytes> {
+        self.tls.as_ref().and_then(|tls| tls.certificate())
+    }
+
     /// How many bytes wait to be written; under TLS, those that are not sealed yet count as they are.
     pub fn unwritten(&self) -> usize {
         self.output.len() + self.tls.as_ref().map_or(0, |tls| tls.wire().len())

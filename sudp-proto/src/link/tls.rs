@@ -11,7 +11,7 @@ mod wire;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
@@ -226,6 +226,16 @@ impl Tls {
     pub(super) fn say_in_clear(&mut self, words: &[u8]) {
         debug_assert_eq!(self.state, State::Broken, "the clear is for those who never spoke TLS");
         self.wire.put(words);
+    }
+
+    /// What the remote showed of itself, in DER, once that is verified.
+    pub(super) fn certificate(&self) -> Option<Bytes> {
+        let shown = match &self.conn {
+            Connection::Client(conn) => conn.peer_certificates(),
+            Connection::Server(conn) => conn.peer_certificates(),
+        };
+        let shown = shown.filter(|_| self.state != State::Handshake);
+        shown.and_then(<[_]>::first).map(|leaf| Bytes::copy_from_slice(leaf))
     }
 
     pub(super) fn plain_mut(&mut self) -> &mut BytesMut {

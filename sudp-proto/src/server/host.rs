@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::link::{Answer, ServerExpect, ServerTls};
 use crate::rng::{Rng, Seed};
 use crate::session::Access;
-use crate::wire::{Code, SessionId};
+use crate::wire::{Code, SessionId, Ticket};
 
 use super::{
     Admission, Claim, Founded, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup, Stance,
@@ -285,7 +285,7 @@ impl Host {
 
     fn found(&mut self, now: Instant, founded: &Founded, access: Access) {
         let HostSetup { limits, names, pool, .. } = self.setup.clone();
-        let setup = ServerSetup { limits, access, pool, seed: self.rng.fork() };
+        let setup = ServerSetup { limits, access, pool, seed: self.rng.fork(), ticket: Ticket::default() };
         let driver = Box::new(Driver::new(Server::new(now, founded, names, setup)));
         let number = self.insert(Role::Session(driver));
         self.sessions.insert(founded.session, number);

@@ -69,6 +69,10 @@ pub struct Claim {
     pub raw: Bytes,
     /// The head of its request, with its credentials.
     pub head: RequestHead,
+    /// The certificate that it showed in TLS, in DER, and proved to have the key of; only if it was asked for one.
+    pub certificate: Option<Bytes>,
+    /// The static key that it proved to have by sealing its hello.
+    pub key: Option<[u8; 32]>,
     in_band: bool,
 }
 
@@ -225,12 +229,17 @@ impl Incoming {
 
     fn claim_header(&mut self, now: Instant, hello: &str, head: RequestHead) {
         match Hello::from_header(hello) {
-            Ok((hello, raw)) => self.stage = Stage::Claiming(Box::new(Claim { hello, raw, head, in_band: false })),
+            Ok((hello, raw)) => self.claim(hello, raw, head, false),
             Err(violation) => {
                 refuse(now, &mut self.link, false, violation.code, self.server);
                 self.stage = Stage::Over;
             }
         }
+    }
+
+    fn claim(&mut self, hello: Hello, raw: Bytes, head: RequestHead, in_band: bool) {
+        let certificate = self.link.certificate();
+        self.stage = Stage::Claiming(Box::new(Claim { hello, raw, head, certificate, key: None, in_band }));
     }
 
     /// A proxy has taken the hello away, or a browser cannot set it: it is asked for in a message.
@@ -264,7 +273,7 @@ impl Incoming {
             Err(violation) => Err(violation),
         };
         match hello {
-            Ok((hello, raw)) => self.stage = Stage::Claiming(Box::new(Claim { hello, raw, head, in_band: true })),
+            Ok((hello, raw)) => self.claim(hello, raw, head, true),
             Err(violation) => {
                 refuse(now, &mut self.link, true, violation.code, self.server);
                 self.stage = Stage::Over;

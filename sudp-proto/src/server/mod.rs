@@ -101,7 +101,7 @@ use crate::driver::{Endpoint, Key, Order, sealed};
 use crate::event::LinkLoss;
 use crate::rng::Seed;
 use crate::session::{Access, Deadline, Identity, Role, Session, Setup, ThawError};
-use crate::wire::{Code, Ordinal, SessionId, Welcome};
+use crate::wire::{Code, Ordinal, SessionId, Ticket, Welcome};
 
 pub use host::{Host, HostSetup, Verdict, Visitor};
 pub use incoming::{Arrival, Claim, Incoming, IncomingSetup};
@@ -120,6 +120,8 @@ pub struct ServerSetup {
     pub pool: Pool,
     /// Where its randomness comes from.
     pub seed: Seed,
+    /// What its client is given, which spares it the proof of who it is when it founds its next session.
+    pub ticket: Ticket,
 }
 
 /// What a welcome says of the server.
@@ -141,16 +143,18 @@ pub struct Server {
     carrier: Carrier,
     names: Names,
     id: SessionId,
+    /// Told with every welcome.
+    ticket: Ticket,
 }
 
 impl Server {
     /// The half of a session that was just founded; its first link follows with [`adopt`](Self::adopt).
     pub fn new(now: Instant, founded: &Founded, names: Names, setup: ServerSetup) -> Self {
-        let ServerSetup { limits, access, pool, seed } = setup;
+        let ServerSetup { limits, access, pool, seed, ticket } = setup;
         let setup = Setup { limits, identity: founded.identity.clone(), access: Some(access), pool, seed };
         let mut session = Session::new(now, Role::Server, setup);
         session.found(founded.session, founded.secret);
-        Self { carrier: Carrier::new(session), names, id: founded.session }
+        Self { carrier: Carrier::new(session), names, id: founded.session, ticket }
     }
 
     /// Turns the session into bytes and ends this copy of it, so that another process can go on with it:
@@ -170,13 +174,13 @@ impl Server {
         setup: ServerSetup,
         frozen: &[u8],
     ) -> Result<Self, ThawError> {
-        let ServerSetup { limits, access, pool, seed } = setup;
+        let ServerSetup { limits, access, pool, seed, ticket } = setup;
         let setup = Setup { limits, identity: Identity::default(), access: Some(access), pool, seed };
         let session = Session::thaw(now, away, setup, frozen)?;
         let (Some(id), Role::Server) = (session.id(), session.role()) else {
             return Err(ThawError::Malformed("not a server's half of a session"));
         };
-        Ok(Self { carrier: Carrier::new(session), names, id })
+        Ok(Self { carrier: Carrier::new(session), names, id, ticket })
     }
 
     /// Takes one more stream, whose claim was granted, as a link of this session. The stream's name here
@@ -207,7 +211,7 @@ impl Server {
             server: self.names.server,
             boot: self.names.boot,
             owner: self.names.owner.clone(),
-            ticket: Bytes::new(),
+            ticket: self.ticket.clone(),
             ended,
             parameters: self.carrier.session.parameters(),
         };

@@ -12,8 +12,8 @@ use crate::error::Violation;
 use super::tlv::{self, Tlvs, Value};
 use super::varint::{self, Reader, malformed};
 use super::{
-    Code, MAX_ALIVE, MAX_CLIENT, MAX_ENDED, MAX_HELLO, MAX_OWNER, MAX_TICKET, MAX_WELCOME, Ordinal, SessionId, base64,
-    clip, grease, millis,
+    Code, MAX_ALIVE, MAX_CLIENT, MAX_ENDED, MAX_HELLO, MAX_OWNER, MAX_TICKET, MAX_WELCOME, Ordinal, SessionId, Ticket,
+    base64, clip, grease, millis,
 };
 
 /// What the client says in its upgrade request.
@@ -252,8 +252,8 @@ pub struct Welcome {
     pub boot: u64,
     /// Opaque words the client repeats so that a balancer finds the owner; at most 32 bytes.
     pub owner: Bytes,
-    /// Opaque words that replace costly authentication for a while; at most 256 bytes.
-    pub ticket: Bytes,
+    /// What the client may show instead of a credential when it founds its next session; may be empty.
+    pub ticket: Ticket,
     /// Final counts the client may not know yet, by ascending ordinal.
     pub ended: Vec<FinalCount>,
     /// What the server can take.
@@ -274,7 +274,7 @@ impl Welcome {
                 tlv::put_number(out, tag, number);
             }
         }
-        for (tag, words, limit) in [(OWNER, &self.owner, MAX_OWNER), (TICKET, &self.ticket, MAX_TICKET)] {
+        for (tag, words, limit) in [(OWNER, &self.owner, MAX_OWNER), (TICKET, &self.ticket.0, MAX_TICKET)] {
             if !words.is_empty() {
                 tlv::put_bytes(out, tag, &words[..words.len().min(limit)]);
             }
@@ -303,7 +303,7 @@ impl Welcome {
                 SERVER => welcome.server = value.number()?,
                 BOOT => welcome.boot = value.number()?,
                 OWNER => welcome.owner = raw.slice_ref(value.bytes(MAX_OWNER)?),
-                TICKET => welcome.ticket = raw.slice_ref(value.bytes(MAX_TICKET)?),
+                TICKET => welcome.ticket = Ticket(raw.slice_ref(value.bytes(MAX_TICKET)?)),
                 WELCOME_ENDED => welcome.ended = parse_final_counts(value)?,
                 WELCOME_PARAMETERS => welcome.parameters = Parameters::parse(value)?,
                 other => tlv::unknown(other)?,
@@ -321,7 +321,7 @@ impl Welcome {
             server: 0,
             boot: 0,
             owner: Bytes::new(),
-            ticket: Bytes::new(),
+            ticket: Ticket::default(),
             ended: Vec::new(),
             parameters: Parameters::default(),
         }

@@ -16,7 +16,10 @@ pub mod hello;
 mod tlv;
 pub mod varint;
 
+use std::fmt;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::error::Violation;
 
@@ -73,6 +76,25 @@ pub struct TunnelId(pub u64);
 /// Names a session on its server.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SessionId(pub [u8; 16]);
+
+/// Words of a server that replace costly authentication for a while; at most [`MAX_TICKET`] bytes, opaque to the client,
+/// and as good as a password.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Ticket(pub Bytes);
+
+impl Ticket {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Ticket {
+    /// Leaves out the words: they open doors.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket({} bytes)", self.0.len())
+    }
+}
 
 /// Largest payload of a record: what one UDP datagram can carry over IPv4.
 pub const MAX_PAYLOAD: usize = 65_507;

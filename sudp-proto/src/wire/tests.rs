@@ -161,7 +161,7 @@ fn welcome() -> impl Strategy<Value = Welcome> {
             server: ids.3,
             boot: ids.4,
             owner,
-            ticket,
+            ticket: Ticket(ticket),
             ended,
             parameters,
         },
@@ -297,7 +297,7 @@ fn a_welcome_is_printed_without_what_opens_doors() {
         server: 3,
         boot: 4,
         owner: Bytes::from_static(b"owner"),
-        ticket: Bytes::from_static(b"ticket"),
+        ticket: Ticket(Bytes::from_static(b"ticket")),
         ended: Vec::new(),
         parameters: Parameters::default(),
     };

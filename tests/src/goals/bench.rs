@@ -17,7 +17,7 @@ use sudp_proto::server::{
     Admission, Claim, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup,
 };
 use sudp_proto::session::{Access, InDoubt, Session, Treatment, Tunnel, Way};
-use sudp_proto::wire::{Address, SessionId, TunnelId};
+use sudp_proto::wire::{Address, SessionId, Ticket, TunnelId};
 use sudp_proto::{Rng, Seed};
 
 use crate::app::{AppId, Apps, Manners, Rhythm, Seen, Sending, Service};
@@ -254,6 +254,7 @@ impl Bench {
                     access: Access { grant, own: Arc::new(Own::default()) },
                     pool: Pool::memory(64 << 20, 128 << 10),
                     seed: self.rng.fork(),
+                    ticket: Ticket::default(),
                 };
                 let id = founded.session;
                 let driver = Box::new(Driver::new(Server::new(now, &founded, names(), setup)));

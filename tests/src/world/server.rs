@@ -15,7 +15,7 @@ use sudp_proto::server::{
     Admission, Claim, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup,
 };
 use sudp_proto::session::Access;
-use sudp_proto::wire::{Code, SessionId};
+use sudp_proto::wire::{Code, SessionId, Ticket};
 
 use super::client::limits;
 use super::plan::server_address;
@@ -108,7 +108,13 @@ impl World {
         let now = instant(self.now);
         let host = &mut self.servers[server];
         let access = Access::new(grant(host));
-        let setup = ServerSetup { limits: limits(1), access, pool: host.pool.clone(), seed: self.rng.fork() };
+        let setup = ServerSetup {
+            limits: limits(1),
+            access,
+            pool: host.pool.clone(),
+            seed: self.rng.fork(),
+            ticket: Ticket::default(),
+        };
         let away = now.saturating_duration_since(since);
         match Server::thaw(now, away, host.names.clone(), setup, frozen) {
             Ok(thawed) => {
@@ -200,7 +206,8 @@ impl World {
             Ok(Admission::Found(founded)) => {
                 let (access, pool) = (Access::new(grant), host.pool.clone());
                 let names = host.names.clone();
-                let setup = ServerSetup { limits: limits(1), access, pool, seed: self.rng.fork() };
+                let setup =
+                    ServerSetup { limits: limits(1), access, pool, seed: self.rng.fork(), ticket: Ticket::default() };
                 let id = founded.session;
                 let driver = Box::new(Driver::new(Server::new(now, &founded, names, setup)));
                 let at = self.servers[server].host;

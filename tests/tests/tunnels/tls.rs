@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +15,7 @@ use sudp_net::proto::client::DialError;
 use sudp_net::proto::config::client::Scheme;
 use sudp_net::proto::link::{CertificateFault, TlsEnd};
 use sudp_net::tls::{ClientOptions as Trusting, Identity, Pin, ServerOptions as Showing, ServerTls, TlsError, Trust};
-use sudp_net::{Anyone, Client, ProxyRules, Server};
+use sudp_net::{Admitted, Anyone, Client, ProxyRules, Server, Verdict, Visit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -94,14 +95,26 @@ pub(crate) async fn a_certificate_is_renewed_under_a_session_that_goes_on<C: Sid
 pub(crate) async fn a_client_certificate_is_required_and_who_has_none_is_told_so<C: Side, S: Side>() {
     let (root, members) = (Authority::new("Root"), Authority::new("Members"));
     let showing = Showing { client_roots: vec![members.root.clone()], ..Showing::new(root.issue(HERE)) };
-    let server = show::<S>(&Arc::new(ServerTls::load(showing).expect("a certificate")));
+    let mut options = server_options(anywhere());
+    options.tls = Some(Arc::new(ServerTls::load(showing).expect("a certificate")));
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&shown);
+    let admit = move |visit: Visit| {
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push(visit.certificate);
+        ready(Verdict::Admit(Admitted::anyone(Grant::open())))
+    };
+    let server = S::bind(options, admit).expect("a server");
     let tap = Tap::to(address(&server)).await;
     let client = |identity| {
         let trusting = Trusting { trust: root.trust(), identity, ..Trusting::default() };
         dial::<C>(tap.at, Scheme::Wss, Some(&trusting), ProxyRules::none())
     };
-    let member = client(Some(members.issue("me")));
+    let name = "one-of-the-members";
+    let member = client(Some(members.issue(name)));
     passes(&member).await;
+    let seen: Vec<Option<_>> = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let [Some(leaf)] = &seen[..] else { panic!("one visit with a certificate: {seen:?}") };
+    assert!(leaf.windows(name.len()).any(|bytes| bytes == name.as_bytes()), "who decides sees whom it names");
     for (identity, words) in [(None, "certificate_required"), (Some(root.issue("me")), "unknown_ca")] {
         let why = refusal(&tap, || client(identity)).await;
         assert!(matches!(why, DialError::Tls(TlsEnd::Alert(_))) && why.to_string().contains(words), "{why:?}: {why}");

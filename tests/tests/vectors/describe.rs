@@ -86,7 +86,7 @@ pub(crate) fn welcome(welcome: &Welcome) -> String {
         welcome.server,
         welcome.boot,
         hex(&welcome.owner),
-        hex(&welcome.ticket),
+        hex(&welcome.ticket.0),
         final_counts(&welcome.ended),
         parameters(&welcome.parameters)
     )

@@ -10,7 +10,7 @@ use crate::server::{
     Admission, Claim, Identification, Incoming, IncomingSetup, Names, Refused, Registry, Server, ServerSetup, Shares,
 };
 use crate::session::Need;
-use crate::wire::SessionId;
+use crate::wire::{SessionId, Ticket};
 
 pub(super) struct Host {
     pub(super) registry: Registry,
@@ -79,7 +79,13 @@ impl Host {
 
     pub(super) fn thaw(&mut self, now: Instant, away: Duration, frozen: &[u8]) {
         let (access, pool) = (open_access(), self.pool.clone());
-        let setup = ServerSetup { limits: self.limits.clone(), access, pool, seed: Seed::from(5_000) };
+        let setup = ServerSetup {
+            limits: self.limits.clone(),
+            access,
+            pool,
+            seed: Seed::from(5_000),
+            ticket: Ticket::default(),
+        };
         let server = Server::thaw(now, away, self.names.clone(), setup, frozen).unwrap();
         self.registry.restore(&server, self.who.clone());
         self.sessions.insert(server.id(), server);
@@ -141,7 +147,7 @@ impl Host {
             Ok(Admission::Join(session)) => session,
             Ok(Admission::Found(founded)) => {
                 let (limits, pool, seed) = (self.limits.clone(), self.pool.clone(), Seed::from(5_000 + id));
-                let setup = ServerSetup { limits, access: open_access(), pool, seed };
+                let setup = ServerSetup { limits, access: open_access(), pool, seed, ticket: Ticket::default() };
                 let server = Server::new(now, &founded, self.names.clone(), setup);
                 self.sessions.insert(founded.session, server);
                 founded.session

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use sudp_proto::event::LinkLoss;
 use sudp_proto::session::{Phase, Role, Session};
-use sudp_proto::wire::{Code, Hello, Ordinal, SessionId, Welcome};
+use sudp_proto::wire::{Code, Hello, Ordinal, SessionId, Ticket, Welcome};
 
 use super::{Pair, setup};
 use crate::clock::instant;
@@ -76,7 +76,7 @@ impl Pair {
             server: 1,
             boot: 1,
             owner: Bytes::new(),
-            ticket: Bytes::new(),
+            ticket: Ticket::default(),
             ended,
             parameters: server.parameters(),
         };
