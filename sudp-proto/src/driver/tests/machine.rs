@@ -13,7 +13,7 @@ use crate::access::{Grant, Own, Pool};
 use crate::config::Limits;
 use crate::rng::Seed;
 use crate::session::{Access, Deadline, Identity, Role, Session, Setup};
-use crate::wire::{Ordinal, SessionId, Welcome};
+use crate::wire::{Ordinal, SessionId, Ticket, Welcome};
 
 /// What a machine was told, in order.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -77,7 +77,7 @@ impl Machine {
             server: 1,
             boot: 1,
             owner: Bytes::new(),
-            ticket: Bytes::new(),
+            ticket: Ticket::default(),
             ended,
             parameters: server.parameters(),
         };
@@ -102,7 +102,7 @@ impl Machine {
             server: 1,
             boot: 1,
             owner: Bytes::new(),
-            ticket: Bytes::new(),
+            ticket: Ticket::default(),
             ended,
             parameters: server.session().parameters(),
         };

@@ -7,7 +7,7 @@ use crate::config::Limits;
 use crate::event::LinkLoss;
 use crate::session::{AttachError, Phase, Role, Session, Treatment};
 use crate::testing::{ms, secs};
-use crate::wire::{Attach, Code, FinalCount, Hello, Ordinal, Parameters, SessionId, Welcome, varint};
+use crate::wire::{Attach, Code, FinalCount, Hello, Ordinal, Parameters, SessionId, Ticket, Welcome, varint};
 
 #[test]
 fn dials_that_never_reached_the_server_are_forgotten_on_both_sides() {
@@ -173,7 +173,7 @@ fn d1_7_a_welcome_that_contradicts_what_was_drawn_is_not_taken() {
         server: 1,
         boot: 1,
         owner: Bytes::new(),
-        ticket: Bytes::new(),
+        ticket: Ticket::default(),
         ended,
         parameters: Parameters::default(),
     };

@@ -13,7 +13,7 @@ use crate::event::{Event, LinkLoss};
 use crate::rng::Seed;
 use crate::session::{Access, AttachError, Identity, InDoubt, Need, Role, Session, Setup, Treatment, Tunnel, Way};
 use crate::testing::{epoch, ms};
-use crate::wire::{Address, Code, FlowId, Frame, Hello, Ordinal, SessionId, TunnelId, Welcome};
+use crate::wire::{Address, Code, FlowId, Frame, Hello, Ordinal, SessionId, Ticket, TunnelId, Welcome};
 
 /// Two halves and the links between them: each takes `latency`, and may be cut.
 pub(super) struct Pair {
@@ -156,7 +156,7 @@ impl Pair {
             server: 1,
             boot: 1,
             owner: Bytes::new(),
-            ticket: Bytes::new(),
+            ticket: Ticket::default(),
             ended,
             parameters: self.server.parameters(),
         };
