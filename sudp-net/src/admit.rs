@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sudp_proto::Credential;
 use sudp_proto::access::Grant;
 use sudp_proto::link::{Answer, RequestHead};
 use sudp_proto::server::{Claim, Identification};
-use sudp_proto::wire::Code;
+use sudp_proto::wire::{Code, SessionId};
 
 /// A client that asks for a session.
 #[derive(Clone, Debug)]
@@ -39,6 +40,22 @@ pub struct Admitted {
     /// What its client may show when it founds its next session, in place of what has let it in now; at most
     /// [`MAX_TICKET`](sudp_proto::wire::MAX_TICKET) bytes, opaque to the client, and empty if there is none.
     pub ticket: Bytes,
+}
+
+/// A client that shows a new credential while its session stands.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Renewal {
+    /// Its session.
+    pub session: SessionId,
+    /// Where its first link came from.
+    pub from: SocketAddr,
+    /// Which principal it is: whoever the credential stands for must be the same.
+    pub who: Identification,
+    /// What was kept with the session.
+    pub pass: Option<Pass>,
+    /// What it shows.
+    pub credential: Credential,
 }
 
 /// Something that is kept with a session for whoever has admitted it.
@@ -78,6 +95,12 @@ pub enum Verdict {
 pub trait Admit: Send + Sync + 'static {
     /// Decides on one client.
     fn admit(&self, visit: Visit) -> impl Future<Output = Verdict> + Send + 'static;
+
+    /// Decides on a new credential of a client that has a session. Refused, which it is by default and whenever it stands
+    /// for another principal, the session lives on until its grant ends; it is not asked again meanwhile.
+    fn renew(&self, _renewal: Renewal) -> impl Future<Output = Option<Admitted>> + Send + 'static {
+        std::future::ready(None)
+    }
 
     /// Answers a request that is not ours.
     fn answer(&self, _from: SocketAddr, _head: &RequestHead) -> Answer {

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sudp_proto::Seed;
 use sudp_proto::access::Pool;
 use sudp_proto::client::{Client as Endpoint, ClientSetup, DialFailure};
 use sudp_proto::config::Limits;
@@ -22,6 +21,7 @@ use sudp_proto::link::ClientTls;
 use sudp_proto::session::{LinkState, Treatment, Tunnel, Way};
 use sudp_proto::stats::{Counters, QueueDelay};
 use sudp_proto::wire::{Address, Code, GoAwayReason, SessionId, TunnelId};
+use sudp_proto::{Credential, Seed};
 
 use crate::error::{ConnectError, Gone, TunnelRefused};
 use crate::event::{ClientEvent, Events, Subscribers};
@@ -43,8 +43,12 @@ pub struct ClientOptions {
     pub config: ClientConfig,
     /// Every cap.
     pub limits: Limits,
-    /// Headers for every upgrade request: credentials, a host name of its own.
+    /// Headers for every upgrade request, as a host name of its own.
     pub headers: Vec<(String, String)>,
+    /// What lets it in: sent when a session is founded, never when a link attaches to one.
+    pub credential: Option<Credential>,
+    /// It dials nobody before [`Client::set_credential`] has given it something to show.
+    pub awaits_credential: bool,
     /// Which of its servers are dialled through a proxy: none by default, whatever the environment says.
     pub proxies: ProxyRules,
     /// How it speaks TLS with servers of `wss`. Without it, the system's roots say whom to trust.
@@ -64,6 +68,8 @@ impl ClientOptions {
             config,
             limits: Limits::default(),
             headers: Vec::new(),
+            credential: None,
+            awaits_credential: false,
             proxies: ProxyRules::none(),
             tls: None,
             memory: Pool::memory(MEMORY, GUARANTEED),
@@ -121,7 +127,8 @@ pub struct ClientStats {
 impl<R: Runtime> Client<R> {
     /// Starts a client. It dials at once, and again for as long as it lives.
     pub fn connect(runtime: R, options: ClientOptions) -> Result<Self, ConnectError> {
-        let ClientOptions { config, limits, headers, proxies, tls, memory, tcp, udp } = options;
+        let ClientOptions { config, limits, headers, credential, awaits_credential, proxies, tls, memory, tcp, udp } =
+            options;
         let tls = tls.map_or_else(|| usual_tls(&config), |tls| Ok(Some(tls)))?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| ConnectError::Randomness(error.into()))?;
@@ -130,7 +137,9 @@ impl<R: Runtime> Client<R> {
         let servers = config.servers.iter().enumerate();
         let proxies = servers.filter_map(|(index, server)| Some((index, proxies.proxy_for(server)?))).collect();
         let means = Means { runtime: runtime.clone(), names: Names::default(), tcp, udp };
-        let setup = ClientSetup { config, limits, started, headers, proxies, tls, pool: memory, seed: Seed(seed) };
+        let (pool, seed) = (memory, Seed(seed));
+        let setup =
+            ClientSetup { config, limits, started, headers, credential, awaits_credential, proxies, tls, pool, seed };
         setup.validate()?;
         let engine = Engine::new(&Arc::new(means), Endpoint::new(crate::now(), setup));
         let mailbox = Arc::clone(engine.mailbox());
@@ -238,6 +247,16 @@ impl<R: Runtime> Client<R> {
                 kernel_drops: core.sockets.kernel_drops(),
                 receive_buffer: core.sockets.receive_buffers().min(),
             }
+        });
+        asked.await
+    }
+
+    /// Shows this from now on to be let in: a session that stands is renewed with it, and what refused the former
+    /// one is asked again at once. What the server makes of a renewal is told by [`Event::Renewed`].
+    pub async fn set_credential(&self, credential: Option<Credential>) -> Result<(), Gone> {
+        let asked = self.0.mailbox.ask(move |core| {
+            let now = core.now;
+            core.driver.endpoint_mut().set_credential(now, credential);
         });
         asked.await
     }

@@ -34,7 +34,7 @@ mod watch;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use admit::{Admit, Admitted, Anyone, Pass, Verdict, Visit};
+pub use admit::{Admit, Admitted, Anyone, Pass, Renewal, Verdict, Visit};
 pub use client::{Client, ClientOptions, ClientStats, Listening};
 pub use clock::now;
 pub use error::{BindError, ConnectError, Gone, TunnelRefused};

@@ -9,17 +9,21 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_channel::oneshot;
 use sudp_proto::access::{Grant, Own, Pool};
 use sudp_proto::config::Limits;
+use sudp_proto::event::Event;
 use sudp_proto::link::{self, ServerExpect};
 use sudp_proto::rng::{Rng, Seed};
-use sudp_proto::server::{Founded, IncomingSetup, Names, Registry, Server as Endpoint, ServerSetup, Stance, Strangers};
+use sudp_proto::server::{
+    Founded, Identification, IncomingSetup, Names, Registry, Server as Endpoint, ServerSetup, Stance, Strangers,
+};
 use sudp_proto::session::Access;
 use sudp_proto::wire::{Code, GoAwayReason, SessionId, Ticket};
 
 use crate::accept::{Accepting, Trouble};
-use crate::admit::Admit;
+use crate::admit::{Admit, Admitted, Renewal};
 use crate::error::{BindError, Gone};
 use crate::event::{Events, ServerEvent, Subscribers};
 use crate::lock;
@@ -82,12 +86,16 @@ pub struct Server<R: Runtime> {
     accepting: Vec<oneshot::Sender<()>>,
 }
 
+type Renew = Box<dyn Fn(Renewal) -> Renewing + Send + Sync>;
+type Renewing = Pin<Box<dyn Future<Output = Option<Admitted>> + Send>>;
 pub(crate) type Session<R> = Arc<Mailbox<Core<R, Endpoint>>>;
 
 /// What the tasks of a server have in common. None of it is touched on the way of a datagram.
 pub(crate) struct Shared<R: Runtime> {
     pub(crate) means: Arc<Means<R>>,
     pub(crate) events: Subscribers<ServerEvent>,
+    /// Asks admission about a renewal.
+    renew: Renew,
     expect: ServerExpect,
     #[cfg(feature = "tls")]
     tls: Option<Arc<ServerTls>>,
@@ -129,7 +137,10 @@ impl<R: Runtime> Server<R> {
             listeners.push(runtime.listener(listener).map_err(refused)?);
         }
         let names = Names { server: id, boot: rng.u64() >> VARINT_SPARE, ..Names::default() };
+        let admit = Arc::new(admit);
+        let renewer = Arc::clone(&admit);
         let shared = Arc::new(Shared {
+            renew: Box::new(move |renewal| Box::pin(renewer.renew(renewal))),
             means: Arc::new(Means { runtime, names: resolve::Names::default(), tcp, udp }),
             events: Subscribers::new(),
             registry: Mutex::new(Registry::new(limits.clone(), &rng.fork())),
@@ -148,7 +159,7 @@ impl<R: Runtime> Server<R> {
             ended: AtomicBool::new(false),
             watchers: Mutex::default(),
         });
-        let (admit, mut accepting) = (Arc::new(admit), Vec::new());
+        let mut accepting = Vec::new();
         for (listener, at) in listeners.into_iter().zip(&listening) {
             let (end, stop) = oneshot::channel();
             accepting.push(end);
@@ -196,6 +207,12 @@ impl<R: Runtime> Server<R> {
             core.driver.endpoint_mut().regrant(now, grant.map(|grant| Access { grant, own }));
         });
         done.await
+    }
+
+    /// Hands a session's client a new ticket for its next one, as what it has grows old.
+    pub fn hand_ticket(&self, session: SessionId, ticket: Bytes) -> Result<(), Gone> {
+        let asked = self.shared.session(session).ok_or(Gone)?;
+        asked.tell(move |core| core.driver.endpoint_mut().answer_renewal(Ok(Ticket(ticket))))
     }
 
     /// Stops in peace: no session begins, those there are finish what is under way and end. What has not
@@ -322,8 +339,37 @@ impl<R: Runtime> Shared<R> {
         if self.ended.load(Ordering::SeqCst) {
             send_away(engine.mailbox());
         }
-        let task = Task { shared: Arc::clone(self), id: founded.session, about, engine: Some(engine) };
+        let task = Task { shared: Arc::clone(self), id: founded.session, about, engine: Some(engine), renewing: None };
         means.runtime.spawn(task);
+    }
+
+    /// Follows up a new credential that a client has shown: one at a time, and the newest next.
+    fn renew(
+        &self,
+        cx: &mut Context<'_>,
+        session: SessionId,
+        about: &About,
+        engine: &mut Engine<R, Endpoint>,
+        renewing: &mut Option<Renewing>,
+    ) {
+        loop {
+            if let Some(decision) = renewing {
+                let Poll::Ready(admitted) = decision.as_mut().poll(cx) else { return };
+                *renewing = None;
+                let admitted = admitted.filter(|admitted| admitted.who.principal == about.principal);
+                let (now, endpoint) = (crate::now(), engine.core.driver.endpoint_mut());
+                let outcome = admitted.map(|Admitted { grant, pass, ticket, .. }| {
+                    about.set_pass(pass);
+                    endpoint.regrant(now, Some(Access { grant, own: self.own() }));
+                    Ticket(ticket)
+                });
+                endpoint.answer_renewal(outcome.ok_or(Code::Denied));
+            }
+            let asked = engine.core.driver.endpoint_mut().session_mut().take_renewal();
+            let Some(credential) = asked else { return };
+            let who = Identification { principal: about.principal.clone() };
+            *renewing = Some((self.renew)(Renewal { session, from: about.from, who, pass: about.pass(), credential }));
+        }
     }
 
     fn all(&self) -> Vec<Session<R>> {
@@ -364,16 +410,21 @@ struct Task<R: Runtime> {
     id: SessionId,
     about: Arc<About>,
     engine: Option<Engine<R, Endpoint>>,
+    /// What is being found out about a new credential.
+    renewing: Option<Renewing>,
 }
 
 impl<R: Runtime> Future for Task<R> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { shared, id, about, engine: running } = &mut *self;
+        let Self { shared, id, about, engine: running, renewing } = &mut *self;
         loop {
             let Some(engine) = running else { return Poll::Ready(()) };
+            // Before the turn, which sends what comes of it.
+            shared.renew(cx, *id, about, engine, renewing);
             let turn = engine.turn(cx);
+            let mut asked = false;
             while let Some(event) = engine.core.driver.poll_event() {
                 let ended = shared.registry().handle_event(*id, &event);
                 for (other, code) in ended {
@@ -385,6 +436,7 @@ impl<R: Runtime> Future for Task<R> {
                         });
                     }
                 }
+                asked |= event == Event::RenewalAsked;
                 shared.events.tell(&ServerEvent::Session(*id, event));
             }
             if engine.core.driver.endpoint().is_finished() {
@@ -393,6 +445,9 @@ impl<R: Runtime> Future for Task<R> {
                 drop(running.take().map(Engine::dismantle));
                 shared.forget(*id);
                 return Poll::Ready(());
+            }
+            if asked && renewing.is_none() {
+                continue;
             }
             if engine.poll_rest(cx, turn).is_pending() {
                 return Poll::Pending;

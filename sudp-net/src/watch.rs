@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::AddAssign;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use sudp_proto::server::Server as Endpoint;
@@ -115,7 +115,7 @@ impl<R: Runtime> Client<R> {
 impl<R: Runtime> Server<R> {
     /// What admission has kept with a session, if there is such a session.
     pub fn pass(&self, session: SessionId) -> Option<Pass> {
-        lock(&self.shared.sessions).live.get(&session)?.about.pass.clone()
+        lock(&self.shared.sessions).live.get(&session)?.about.pass()
     }
 
     /// How a session is.
@@ -236,14 +236,23 @@ pub(crate) struct About {
     pub(crate) principal: String,
     pub(crate) from: SocketAddr,
     pub(crate) since: Instant,
-    pub(crate) pass: Option<Pass>,
+    /// What admission keeps with it; renewed with its credential.
+    pass: Mutex<Option<Pass>>,
     /// What it had counted when it ended.
     pub(crate) last: OnceLock<Figures>,
 }
 
 impl About {
     pub(crate) fn new(principal: String, from: SocketAddr, pass: Option<Pass>) -> Self {
-        Self { principal, from, since: crate::now(), pass, last: OnceLock::new() }
+        Self { principal, from, since: crate::now(), pass: Mutex::new(pass), last: OnceLock::new() }
+    }
+
+    pub(crate) fn pass(&self) -> Option<Pass> {
+        lock(&self.pass).clone()
+    }
+
+    pub(crate) fn set_pass(&self, pass: Option<Pass>) {
+        *lock(&self.pass) = pass;
     }
 }
 

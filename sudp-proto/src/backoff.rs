@@ -40,6 +40,8 @@ pub struct Backoff {
     refusals: u32,
     bans: u32,
     told_until: Option<Instant>,
+    /// It waits for nothing but that something changes in what it refused.
+    forbidden: bool,
     /// When anything last went wrong.
     failed: Option<Instant>,
 }
@@ -95,7 +97,9 @@ impl Backoff {
         self.bans = self.bans.saturating_add(1);
         let told = retry_after.map_or(Duration::ZERO, |told| told.min(RETRY_AFTER_MAX));
         let wait = cap / 2 + up_to(rng, cap / 2);
+        let forbidden = retry_after.is_none() && self.told_until.is_none_or(|until| until <= now || self.forbidden);
         self.wait_as_told(now, wait.max(told));
+        self.forbidden = forbidden;
     }
 
     /// Takes note that the server announced that it goes away.
@@ -111,6 +115,15 @@ impl Backoff {
     pub fn handle_heard(&mut self) {
         self.outage = None;
         self.path_until = None;
+    }
+
+    /// Takes note that the server will be shown something else than what it refused: unless it named a time,
+    /// there is nothing to wait for.
+    pub fn handle_amends(&mut self) {
+        self.bans = 0;
+        if self.forbidden {
+            self.told_until = None;
+        }
     }
 
     /// Takes note that a link was attached.
@@ -174,6 +187,7 @@ impl Backoff {
         self.failed = Some(now);
         self.handle_heard();
         self.told_until = self.told_until.max(Some(now + wait));
+        self.forbidden = false;
     }
 }
 

@@ -75,6 +75,10 @@ pub enum Event {
         /// Which batch.
         number: Number,
     },
+    /// The server answered a renewal. Refused, the session lives until its grant ends.
+    Renewed(Result<(), Code>),
+    /// The client shows a new credential: [`Session::take_renewal`](crate::session::Session::take_renewal) has it.
+    RenewalAsked,
     /// The session began.
     Started {
         /// Its name.

@@ -56,7 +56,8 @@
 //!
 //! let mut client = Client::new(now, ClientSetup {
 //!     config: ClientConfig::new(vec![ServerConfig::new(Scheme::Ws, Address::from(at))]),
-//!     limits: limits.clone(), started: 1, headers: Vec::new(), proxies: BTreeMap::new(), tls: None, pool: pool.clone(),
+//!     limits: limits.clone(), started: 1, headers: Vec::new(), credential: None, awaits_credential: false,
+//!     proxies: BTreeMap::new(), tls: None, pool: pool.clone(),
 //!     seed: Seed::from(1),
 //! });
 //! let way = Way::Forward { listen: None, to: Some(Address::from(destination)) };
@@ -136,6 +137,7 @@ mod carrier;
 #[cfg(feature = "driver")]
 pub mod client;
 pub mod config;
+mod credential;
 #[cfg(feature = "driver")]
 pub mod driver;
 pub mod error;
@@ -152,4 +154,5 @@ pub mod stats;
 mod testing;
 pub mod wire;
 
+pub use credential::{Credential, CredentialError, MAX_CREDENTIAL};
 pub use rng::{Rng, Seed};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::dial::{DialId, Outcome, PathFailure, Purpose, Race, Refusal, RefusalKind, Start, State};
-use super::{Attached, Client, DialError, DialFailure};
+use super::{AUTHORIZATION, Attached, Client, DialError, DialFailure};
 use crate::config::client::Scheme;
 use crate::driver::{Key, Order};
 use crate::event::LinkLoss;
@@ -22,6 +22,16 @@ pub(super) struct Attempt {
     stage: Stage,
     /// The address that was tried last.
     to: Option<SocketAddr>,
+    shown: Shown,
+}
+
+/// What a dial has shown to be let in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Shown {
+    Nothing,
+    /// The credential, after so many changes of it.
+    Credential(u64),
+    Ticket,
 }
 
 #[derive(Debug)]
@@ -65,7 +75,8 @@ impl Client {
         let unprotected = server.scheme == Scheme::Wss && self.tls.is_none();
         let address = self.proxies.get(&start.server).map_or(&server.address, |(address, _)| address).clone();
         let key = self.carrier.draw();
-        self.attempts.insert(start.dial, Attempt { start, stage: Stage::Resolving(key), to: None });
+        self.attempts
+            .insert(start.dial, Attempt { start, stage: Stage::Resolving(key), to: None, shown: Shown::Nothing });
         if unprotected {
             return self.fail(now, start.dial, Outcome::Refused(PERMANENT), DialError::TlsMissing);
         }
@@ -140,7 +151,7 @@ impl Client {
 
     /// Asks for the upgrade; the hello is written now, with an ordinal and counts of this moment.
     fn upgrade(&mut self, now: Instant, start: Start, key: Key) {
-        let Some(hello) = self.carrier.session.hello(now) else {
+        let Some(mut hello) = self.carrier.session.hello(now) else {
             return self.end_attempt(now, start.dial, Outcome::Abandoned);
         };
         let joins = hello.attach.is_some();
@@ -149,7 +160,9 @@ impl Client {
             self.carrier.session.detach(now, hello.ordinal, LinkLoss::GivenUp);
             return self.end_attempt(now, start.dial, Outcome::Abandoned);
         }
-        let request = match self.request(start.server, &hello) {
+        // Who attaches has proved more by that.
+        let shown = if joins { Shown::Nothing } else { self.show(start.server, &mut hello) };
+        let request = match self.request(start.server, &hello, shown) {
             Ok(request) => request,
             Err(error) => {
                 self.carrier.session.detach(now, hello.ordinal, LinkLoss::GivenUp);
@@ -160,6 +173,7 @@ impl Client {
         self.carrier.put(key, link, None);
         if let Some(attempt) = self.attempts.get_mut(&start.dial) {
             attempt.stage = Stage::Upgrading(key, Box::new(hello));
+            attempt.shown = shown;
         }
         // A link that cannot even begin has ended by now, and nothing that arrives would show it.
         while let Some(said) = self.carrier.poll_said(now, key) {
@@ -167,7 +181,16 @@ impl Client {
         }
     }
 
-    fn request(&self, index: usize, hello: &Hello) -> Result<ClientUpgrade, UpgradeError> {
+    /// What is shown to a server to found a session: what it gave itself rather than what costs it more.
+    fn show(&self, server: usize, hello: &mut Hello) -> Shown {
+        if let Some(ticket) = self.tickets.get(&server) {
+            hello.ticket = ticket.clone();
+            return Shown::Ticket;
+        }
+        if self.credential.is_some() { Shown::Credential(self.changes) } else { Shown::Nothing }
+    }
+
+    fn request(&self, index: usize, hello: &Hello, shown: Shown) -> Result<ClientUpgrade, UpgradeError> {
         let server = &self.config.servers[index];
         let scheme = match server.scheme {
             Scheme::Ws => link::Scheme::Ws,
@@ -181,6 +204,9 @@ impl Client {
         request = request.with_hello(&hello.to_header())?;
         for (name, value) in &self.headers {
             request = request.with_header(name, value)?;
+        }
+        if let (Shown::Credential(_), Some(credential)) = (shown, &self.credential) {
+            request = request.with_header(AUTHORIZATION, credential.expose())?;
         }
         if !self.owner.is_empty() {
             request = request.with_owner(&base64::encode(&self.owner))?;
@@ -210,8 +236,10 @@ impl Client {
 
     /// Takes a welcome; names the link that lives by it.
     fn welcomed(&mut self, now: Instant, dial: DialId, key: Key, raw: &Bytes) -> Option<Ordinal> {
-        let Attempt { start, stage: Stage::Upgrading(_, hello), .. } = self.attempts.get(&dial)? else { return None };
-        let (server, ordinal) = (start.server, hello.ordinal);
+        let Attempt { start, stage: Stage::Upgrading(_, hello), shown, .. } = self.attempts.get(&dial)? else {
+            return None;
+        };
+        let (server, ordinal, shown) = (start.server, hello.ordinal, *shown);
         let Some(welcome) = Welcome::parse(raw).ok().filter(|welcome| welcome.ordinal == ordinal) else {
             self.unwelcome(now, dial, key, Code::Malformed);
             return None;
@@ -231,6 +259,13 @@ impl Client {
         self.carrier.attach(key, ordinal);
         self.server = Some(server);
         self.owner = welcome.owner.clone();
+        let outdated = matches!(shown, Shown::Credential(changes) if changes != self.changes);
+        if !welcome.ticket.is_empty() && !outdated {
+            self.tickets.insert(server, welcome.ticket.clone());
+        }
+        if outdated {
+            self.renew();
+        }
         self.links.insert(ordinal, Attached { dial, since: now });
         self.upkeep.handle_attached(now, self.carrier.session.links().count());
         let resume = welcome.parameters.resume;
@@ -271,11 +306,28 @@ impl Client {
 
     fn refused(&mut self, now: Instant, dial: DialId, key: Key, refuse: Refuse) {
         self.carrier.abort(key);
+        if self.ticket_refused(dial, None, Some(refuse.code)) {
+            return self.end_attempt(now, dial, Outcome::Burnt);
+        }
         let by = Some(refuse.server).filter(|server| *server != 0);
         let outcome = self.judge_code(dial, Some(refuse.code), by, refuse.retry_after);
         let why = DialError::Refused { code: refuse.code, retry_after: refuse.retry_after };
         self.fail(now, dial, outcome.unwrap_or(Outcome::Refused(TRANSIENT)), why);
         self.forbidden(now, Some(refuse.code));
+    }
+
+    /// Whether a dial was refused for its ticket, as far as one can tell: that is forgotten, and the credential
+    /// shown at once. How long a ticket is good is the server's secret.
+    fn ticket_refused(&mut self, dial: DialId, status: Option<u16>, code: Option<Code>) -> bool {
+        let Some(Attempt { start, shown: Shown::Ticket, .. }) = self.attempts.get(&dial) else { return false };
+        let for_it = match (code, status) {
+            (Some(code), _) => {
+                matches!(code, Code::Denied | Code::BadProof | Code::Expired | Code::Unknown | Code::Malformed)
+            }
+            (None, Some(status)) => matches!(status, 400..=499) && !matches!(status, 408 | 426 | 429),
+            (None, None) => false,
+        };
+        for_it && self.tickets.remove(&start.server).is_some()
     }
 
     /// A server that denies a session its links has taken it away.
@@ -290,6 +342,11 @@ impl Client {
     pub(super) fn upgrade_ended(&mut self, now: Instant, key: Key, end: &LinkEnd) {
         let Some(dial) = self.upgrading(key) else { return };
         let code = if let LinkEnd::Refused(refusal) = end { refusal.code.map(Code::from_u64) } else { None };
+        if let LinkEnd::Refused(refusal) = end
+            && self.ticket_refused(dial, Some(refusal.status), code)
+        {
+            return self.end_attempt(now, dial, Outcome::Burnt);
+        }
         let outcome = match end {
             LinkEnd::Refused(refusal) => {
                 self.judge_code(dial, code, refusal.server, refusal.retry_after).unwrap_or_else(|| {
@@ -338,7 +395,9 @@ impl Client {
             Code::UnknownSession | Code::BadProof if joins => Some(Outcome::UnknownSession { by }),
             Code::Evicted | Code::Stale => Some(Outcome::Evicted),
             Code::Full | Code::GoingAway => refusal(RefusalKind::Transient),
-            Code::Denied | Code::Version | Code::Malformed | Code::Limit => refusal(RefusalKind::Permanent),
+            Code::Denied | Code::Expired | Code::Version | Code::Malformed | Code::Limit => {
+                refusal(RefusalKind::Permanent)
+            }
             Code::BadProof
             | Code::Count
             | Code::Done
@@ -393,11 +452,12 @@ impl Client {
 
     /// Keeps why a dial came to nothing, for whoever asks.
     fn note(&mut self, dial: DialId, why: DialError) {
-        let Some(Attempt { start, to, .. }) = self.attempts.get(&dial) else { return };
+        let Some(Attempt { start, to, shown, .. }) = self.attempts.get(&dial) else { return };
         let Some(server) = self.config.servers.get(start.server) else { return };
         let proxy = self.proxies.get(&start.server).map(|(address, _)| address.clone());
         let address = server.address.clone();
-        self.failures.push(DialFailure { server: start.server, address, proxy, to: *to, why });
+        let shown = *shown != Shown::Nothing;
+        self.failures.push(DialFailure { server: start.server, address, proxy, to: *to, shown, why });
     }
 
     /// Ends a dial and says what came of it.

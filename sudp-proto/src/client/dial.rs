@@ -187,6 +187,12 @@ impl Dialer {
         }
     }
 
+    /// Takes note that servers will be shown something else than what they refused.
+    pub fn handle_amends(&mut self, now: Instant) {
+        self.seen = Some(now);
+        self.servers.handle_amends();
+    }
+
     /// When [`poll`](Self::poll) will have something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_deadline().map(|(at, _)| at)

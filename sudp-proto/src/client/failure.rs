@@ -21,6 +21,8 @@ pub struct DialFailure {
     pub proxy: Option<Address>,
     /// The address of the server, or of the proxy, that was tried last; none if there was none to try.
     pub to: Option<SocketAddr>,
+    /// Whether it has shown a credential, or a ticket in place of one.
+    pub shown: bool,
     /// What went wrong.
     pub why: DialError,
 }
@@ -35,8 +37,17 @@ impl fmt::Display for DialFailure {
         let asked = self.proxy.as_ref().unwrap_or(&self.address);
         match self.to {
             // An address that was configured as one is not said twice.
-            Some(to) if asked.host != Host::Ip(to.ip()) => write!(f, " ({to}): {}", self.why),
-            Some(_) | None => write!(f, ": {}", self.why),
+            Some(to) if asked.host != Host::Ip(to.ip()) => write!(f, " ({to}): ")?,
+            Some(_) | None => f.write_str(": ")?,
+        }
+        match self.why {
+            // A server that is quiet to strangers says the same to a wrong path, user and password.
+            DialError::Http { status: status @ (401 | 403 | 404), .. } if self.shown => write!(
+                f,
+                "HTTP status {status}: either the credentials are not accepted there, or nothing of that path is; \
+                 check user, password or token, and the path"
+            ),
+            _ => self.why.fmt(f),
         }
     }
 }
@@ -120,7 +131,10 @@ impl DialError {
             Self::Request(_) | Self::Subprotocol | Self::TlsMissing => true,
             Self::Tls(end) => end.is_permanent(),
             Self::Refused { code, .. } => {
-                matches!(code, Code::Denied | Code::Version | Code::Malformed | Code::Limit | Code::Stale)
+                matches!(
+                    code,
+                    Code::Denied | Code::Expired | Code::Version | Code::Malformed | Code::Limit | Code::Stale
+                )
             }
             Self::Answer(_)
             | Self::Broken(_)
@@ -250,6 +264,7 @@ fn code_words(code: Code) -> String {
     let words = match code {
         Code::BadProof => "the server does not accept the proof for the session; a new one will be asked for",
         Code::Denied => "the server denies access; check credentials and the server's rules",
+        Code::Expired => "the grant has ended; a credential that is good for longer is needed",
         Code::Evicted => "a newer client of the same name has taken over; give this one a name of its own",
         Code::Full => "the server has no room for the session",
         Code::GoingAway => "the server is about to stop or restart",

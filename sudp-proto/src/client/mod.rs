@@ -12,7 +12,7 @@
 //! use std::collections::BTreeMap;
 //! use std::time::Instant;
 //!
-//! use sudp_proto::Seed;
+//! use sudp_proto::{Credential, Seed};
 //! use sudp_proto::access::Pool;
 //! use sudp_proto::client::{Client, ClientSetup};
 //! use sudp_proto::config::{Limits, client::{ClientConfig, Scheme, ServerConfig}};
@@ -27,7 +27,9 @@
 //!     config,
 //!     limits: Limits::default(),
 //!     started: 1_700_000_000,
-//!     headers: vec![("Authorization".into(), "Bearer abc".into())],
+//!     headers: Vec::new(),
+//!     credential: Some(Credential::bearer("abc")?),
+//!     awaits_credential: false,
 //!     proxies: BTreeMap::new(),
 //!     tls: None,
 //!     pool: Pool::memory(64 << 20, 128 << 10),
@@ -44,7 +46,7 @@
 //! while let Some(order) = client.poll_order(now) {
 //!     assert_eq!(order, Order::Close(key));
 //! }
-//! # Ok::<(), std::net::AddrParseError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub mod dial;
@@ -65,12 +67,13 @@ use crate::access::Pool;
 use crate::carrier::{Carrier, Said};
 use crate::config::client::{ClientConfig, ClientConfigError, Scheme, ServerConfig};
 use crate::config::{ConfigError, Limits};
+use crate::credential::Credential;
 use crate::driver::{Driver, Endpoint, Key, Order, sealed};
 use crate::event::LinkLoss;
 use crate::link::{ClientTls, LinkLimits, Proxy};
 use crate::rng::{Rng, Seed};
 use crate::session::{Deadline, Earliest, Gone, Identity, Role, Session, Setup, Tunnel, TunnelError};
-use crate::wire::{Address, Code, Ordinal, TunnelId};
+use crate::wire::{Address, Code, Ordinal, Ticket, TunnelId};
 
 pub use failure::{DialError, DialFailure};
 
@@ -88,8 +91,12 @@ pub struct ClientSetup {
     pub limits: Limits,
     /// When the process started; a later one takes over the ports of an earlier.
     pub started: u64,
-    /// Headers for every upgrade request: credentials, a host name of its own.
+    /// Headers for every upgrade request, as a host name of its own.
     pub headers: Vec<(String, String)>,
+    /// What lets it in: sent when a session is founded, never when a link attaches to one.
+    pub credential: Option<Credential>,
+    /// It dials nobody before [`Client::set_credential`] has given it something to show.
+    pub awaits_credential: bool,
     /// The proxies that are dialled instead of servers, by the index of the server.
     pub proxies: BTreeMap<usize, (Address, Proxy)>,
     /// How it speaks TLS with servers of `wss`; without it these are not dialled.
@@ -101,17 +108,31 @@ pub struct ClientSetup {
 }
 
 impl ClientSetup {
-    /// The usual caps, no headers, no proxy and no TLS. A client with a name must also say when it
+    /// The usual caps, no headers, no credential, no proxy and no TLS. A client with a name must also say when it
     /// [started](Self::started).
     pub fn new(config: ClientConfig, pool: Pool, seed: Seed) -> Self {
-        let limits = Limits::default();
-        Self { config, limits, started: 0, headers: Vec::new(), proxies: BTreeMap::new(), tls: None, pool, seed }
+        Self {
+            config,
+            limits: Limits::default(),
+            started: 0,
+            headers: Vec::new(),
+            credential: None,
+            awaits_credential: false,
+            proxies: BTreeMap::new(),
+            tls: None,
+            pool,
+            seed,
+        }
     }
 
     /// Checks that everything has a value that it may have, and that all of it goes together.
     pub fn validate(&self) -> Result<(), SetupError> {
         self.config.validate()?;
         self.limits.validate()?;
+        let authorization = |(name, _): &(String, String)| name.eq_ignore_ascii_case(AUTHORIZATION);
+        if self.credential.is_some() && self.headers.iter().any(authorization) {
+            return Err(SetupError::CredentialTwice);
+        }
         let unprotected = |server: &ServerConfig| server.scheme == Scheme::Wss && self.tls.is_none();
         match self.config.servers.iter().position(unprotected) {
             Some(server) => Err(SetupError::TlsMissing(server)),
@@ -127,6 +148,9 @@ pub enum SetupError {
     /// What it is told of its servers.
     #[error("{0}")]
     Config(#[from] ClientConfigError),
+    /// A credential, and a header of the same name.
+    #[error("a credential and a header Authorization are both configured, and only one can be sent: leave one out")]
+    CredentialTwice,
     /// A cap.
     #[error("{0}")]
     Limits(#[from] ConfigError),
@@ -142,6 +166,13 @@ pub struct Client {
     dialer: Dialer,
     config: ClientConfig,
     headers: Vec<(String, String)>,
+    credential: Option<Credential>,
+    /// How often the credential has changed.
+    changes: u64,
+    /// There is to be one before anybody is dialled.
+    awaits_credential: bool,
+    /// What servers have given in place of it, by the index of the server.
+    tickets: BTreeMap<usize, Ticket>,
     proxies: BTreeMap<usize, (Address, Proxy)>,
     tls: Option<ClientTls>,
     link_limits: LinkLimits,
@@ -169,7 +200,18 @@ struct Attached {
 impl Client {
     /// A client that dials as soon as it is driven.
     pub fn new(now: Instant, setup: ClientSetup) -> Self {
-        let ClientSetup { config, mut limits, started, headers, proxies, tls, pool, seed } = setup;
+        let ClientSetup {
+            config,
+            mut limits,
+            started,
+            headers,
+            credential,
+            awaits_credential,
+            proxies,
+            tls,
+            pool,
+            seed,
+        } = setup;
         let mut rng = Rng::new(&seed);
         limits.links = config.links;
         let link_limits = LinkLimits::from(&limits);
@@ -182,6 +224,10 @@ impl Client {
             dialer,
             config,
             headers,
+            credential,
+            changes: 0,
+            awaits_credential,
+            tickets: BTreeMap::new(),
             proxies,
             tls,
             link_limits,
@@ -199,6 +245,30 @@ impl Client {
     /// Adds a tunnel; the session need not stand for it.
     pub fn add_tunnel(&mut self, id: TunnelId, tunnel: Tunnel) -> Result<(), TunnelError> {
         self.carrier.session.add_tunnel(id, tunnel)
+    }
+
+    /// Shows this from now on to be let in. A session that stands is [renewed](Session::renew) with it, and what
+    /// refused the former one is asked again at once.
+    pub fn set_credential(&mut self, now: Instant, credential: Option<Credential>) {
+        if self.credential == credential {
+            return;
+        }
+        self.awaits_credential &= credential.is_none();
+        self.credential = credential;
+        self.changes += 1;
+        // They stand for what was shown before.
+        self.tickets.clear();
+        self.renew();
+        self.dialer.handle_amends(now);
+        self.settle(now);
+    }
+
+    /// Shows the credential of today to a server that has let in an earlier one.
+    fn renew(&mut self) {
+        if let Some(credential) = self.credential.clone() {
+            // Without a session to renew, or if it is too long for that, the next one is founded with it.
+            let _ = self.carrier.session.renew(credential);
+        }
     }
 
     /// The session, to send and to ask.
@@ -257,6 +327,7 @@ impl Client {
     fn settle(&mut self, now: Instant) {
         self.collect_lost(now);
         self.collect_gone(now);
+        self.collect_ticket();
         self.tend(now);
         self.dialer.want(now, self.want());
         if !self.dialer.is_content() {
@@ -264,6 +335,12 @@ impl Client {
         }
         for key in self.carrier.sweep() {
             self.forget_stream(key);
+        }
+    }
+
+    fn collect_ticket(&mut self) {
+        if let (Some(ticket), Some(server)) = (self.carrier.session.take_ticket(), self.server) {
+            self.tickets.insert(server, ticket);
         }
     }
 
@@ -282,7 +359,7 @@ impl Client {
 
     fn want(&self) -> Want {
         let session = &self.carrier.session;
-        if session.is_closed() {
+        if session.is_closed() || self.awaits_credential {
             return Want::None;
         }
         match (session.id(), self.server) {
@@ -342,6 +419,9 @@ impl Client {
             let outcome = match code {
                 Code::Evicted | Code::Stale => Outcome::Evicted,
                 Code::Done | Code::GoingAway | Code::UnknownSession | Code::Silent => Outcome::Abandoned,
+                // The next one is founded with what the client has to show by now; a server that ends it
+                // again as soon as it stands has spoken.
+                Code::Expired => Outcome::LinkEnded { lived, acknowledged: lived >= TERM },
                 Code::BadProof
                 | Code::Count
                 | Code::Denied
@@ -508,6 +588,10 @@ impl Endpoint for Client {
     }
 }
 
+/// The header that a credential is sent in.
+const AUTHORIZATION: &str = "Authorization";
+/// A grant that lasted this long was worth having.
+const TERM: Duration = Duration::from_secs(10);
 /// A timer this much late says that this process was paused.
 const PAUSE: Duration = Duration::from_secs(1);
 

@@ -49,6 +49,10 @@ impl Servers {
         self.entries.iter_mut().for_each(|entry| entry.backoff.handle_wake(now));
     }
 
+    pub(crate) fn handle_amends(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.backoff.handle_amends());
+    }
+
     /// What `server` has earned.
     pub(crate) fn backoff_mut(&mut self, server: usize) -> &mut Backoff {
         &mut self.entries[server].backoff

@@ -2,6 +2,7 @@
 
 mod basics;
 mod crash;
+mod credentials;
 mod failures;
 mod host;
 mod hostile;

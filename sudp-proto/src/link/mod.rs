@@ -41,6 +41,7 @@ pub use upgrade::{
 
 use crate::rng::{Rng, Seed};
 use http::Scan;
+pub(crate) use http::base64;
 use open::Open;
 use proxy::Dialogue;
 use stage::{Asked, Heard, Next, Rest, Role, Stage};

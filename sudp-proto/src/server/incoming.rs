@@ -1,5 +1,6 @@
 //! A stream that nobody knows yet: from its first byte to a claim, and to the answer.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -61,7 +62,7 @@ enum Stage {
 }
 
 /// What a connecting client asks for, to be decided on with [`Incoming::grant`] or [`Incoming::refuse`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Claim {
     /// What it says of itself and of the session it wants.
     pub hello: Hello,
@@ -74,6 +75,13 @@ pub struct Claim {
     /// The static key that it proved to have by sealing its hello.
     pub key: Option<[u8; 32]>,
     in_band: bool,
+}
+
+impl fmt::Debug for Claim {
+    /// Leaves out what opens doors: the bytes of the hello, and the head of the request.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim").field("hello", &self.hello).finish_non_exhaustive()
+    }
 }
 
 /// A stream whose claim was granted: a link for [`Server::adopt`](super::Server::adopt).
@@ -388,7 +396,7 @@ pub(super) fn refuse(now: Instant, link: &mut Link, in_band: bool, code: Code, s
 fn status(code: Code) -> u16 {
     match code {
         Code::Version => 426,
-        Code::Denied | Code::BadProof => 403,
+        Code::Denied | Code::BadProof | Code::Expired => 403,
         Code::UnknownSession => 404,
         Code::OrdinalBurnt | Code::Evicted | Code::Stale => 409,
         Code::Full | Code::GoingAway => 503,

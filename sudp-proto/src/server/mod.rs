@@ -246,6 +246,15 @@ impl Server {
         self.carrier.part(now);
     }
 
+    /// Answers the client's new credential, or hands out a new ticket unasked: it is good from now on, and told with
+    /// every welcome.
+    pub fn answer_renewal(&mut self, outcome: Result<Ticket, Code>) {
+        if let Ok(ticket) = &outcome {
+            self.ticket = ticket.clone();
+        }
+        self.carrier.session.answer_renewal(outcome);
+    }
+
     /// Ends every link, so that the client dials anew: the session goes on when it has, and what was under way
     /// is sent again.
     pub fn reconnect(&mut self, now: Instant) {

@@ -177,6 +177,8 @@ impl Registry {
             | Event::Lost { .. }
             | Event::Paused
             | Event::Poisoned { .. }
+            | Event::Renewed(_)
+            | Event::RenewalAsked
             | Event::Started { .. }
             | Event::TunnelBound { .. } => Vec::new(),
         }

@@ -20,6 +20,7 @@ use super::flows::Flows;
 use super::links::{Ended, Links};
 use super::queue::{QueueLimits, Queues};
 use super::recv::WINDOW;
+use super::renewal::Renewal;
 use super::send::{Batch, Unresolved};
 use super::tunnels::Tunnels;
 use super::{Phase, Session, Setup};
@@ -117,6 +118,7 @@ impl Session {
         self.events.clear();
         self.needs.clear();
         self.tap = None;
+        self.renewal = Renewal::default();
         self.memory.give(self.memory.used());
     }
 
@@ -131,7 +133,7 @@ impl Session {
             // From the setup, or begun anew.
             awake: _, limits: _, access: _, memory: _, link_memory: _, limiter: _, activity: _, unknown: _, scratch: _, records: _, tap: _,
             // Drained before.
-            events: _, needs: _, gone: _, lost: _,
+            events: _, needs: _, gone: _, lost: _, renewal: _,
         } = self;
         // Fenced before: no link lives and none is being dialled.
         let Links { live: _, dialling: _, asked: _, rotation: _, ended, ordinals } = links;

@@ -9,7 +9,8 @@ use super::links::{LANES, Links, Live};
 use super::{Phase, Role, Session};
 use crate::event::{Event, LinkLoss};
 use crate::wire::{
-    Attach, Code, FinalCount, Frame, Hello, LinkDown, MAX_ALIVE, MAX_ENDED, Ordinal, Parameters, SessionId, Welcome,
+    Attach, Code, FinalCount, Frame, Hello, LinkDown, MAX_ALIVE, MAX_ENDED, Ordinal, Parameters, SessionId, Ticket,
+    Welcome,
 };
 
 /// Who a client is, and which of its lives this is.
@@ -65,6 +66,7 @@ impl Session {
             client: self.identity.client.clone(),
             incarnation: self.identity.incarnation,
             attach,
+            ticket: Ticket::default(),
             parameters: self.parameters(),
         };
         if let Some(secret) = &self.secret {

@@ -9,6 +9,7 @@ use super::flow::Direction;
 use super::links::Links;
 use super::queue::Lane;
 use super::recv::{Lateness, Seen};
+use super::renewal::Renewal;
 use super::send::Batch;
 use super::tap::{Fate, Heading};
 use super::tunnels::InDoubt;
@@ -72,6 +73,7 @@ impl Session {
         self.late = Lateness::default();
         self.drain = Drain::default();
         self.controls.clear();
+        self.renewal = Renewal::default();
         self.unknown.clear();
         self.identity.incarnation.1 += 1;
     }

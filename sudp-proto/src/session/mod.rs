@@ -24,6 +24,7 @@ mod open;
 mod output;
 mod queue;
 mod recv;
+mod renewal;
 mod report;
 mod sched;
 mod send;
@@ -54,6 +55,7 @@ pub use hello::{AttachError, Identity};
 #[cfg(feature = "driver")]
 pub(crate) use links::Live;
 pub use output::Message;
+pub use renewal::RenewError;
 pub use report::{FlowReport, FlowState, LinkReport, Report};
 pub use tap::{Fate, Heading, TapOptions, TapRecord};
 pub use tunnels::{InDoubt, Tunnel, TunnelError, Way};
@@ -65,6 +67,7 @@ use flows::Flows;
 use links::Links;
 use queue::Queues;
 use recv::{Lateness, Seen};
+use renewal::Renewal;
 use send::Unresolved;
 use tap::Tap;
 use tunnels::Tunnels;
@@ -128,6 +131,7 @@ pub struct Session {
     scratch: output::Scratch,
     records: Vec<input::Taken>,
     tap: Option<Box<Tap>>,
+    renewal: Renewal,
 }
 
 /// The life of a session.
@@ -295,6 +299,7 @@ impl Session {
             scratch: output::Scratch::default(),
             records: Vec::new(),
             tap: None,
+            renewal: Renewal::default(),
             limits,
         }
     }

@@ -20,6 +20,8 @@ impl Session {
             Control::Close(close) => self.handle_flow_close(now, close),
             Control::Closed(closed) => self.handle_closed(now, closed),
             Control::Open(open) => self.handle_open(now, *open),
+            Control::Renew(credential) => self.handle_renew(credential),
+            Control::Renewed(outcome) => self.handle_renewed(outcome),
             Control::Skipped => {}
             Control::Unbind(tunnel) => self.handle_unbind(now, tunnel),
         }

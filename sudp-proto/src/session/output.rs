@@ -386,7 +386,7 @@ impl Session {
     }
 
     /// What fits in one message of the remote beside a full head.
-    fn largest_batch(&self) -> usize {
+    pub(crate) fn largest_batch(&self) -> usize {
         let message = usize::try_from(self.remote.message).unwrap_or(usize::MAX);
         message.saturating_sub(HEAD_RESERVE).min(BATCH)
     }

@@ -109,7 +109,7 @@ impl Session {
 
     /// When the session ends by itself, and why.
     fn end_due(&self) -> Option<(Instant, Code)> {
-        let expiry = self.access.as_ref().and_then(|access| access.grant.expires).map(|at| (at, Code::Denied));
+        let expiry = self.access.as_ref().and_then(|access| access.grant.expires).map(|at| (at, Code::Expired));
         let detached = match (self.role, self.phase) {
             (Role::Server, Phase::Provisional) => self.detached.map(|at| (at + self.limits.provisional, Code::Silent)),
             (Role::Server, Phase::Established) => self.detached.map(|at| (at + self.patience(), Code::Silent)),

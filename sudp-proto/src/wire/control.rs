@@ -47,6 +47,8 @@ pub enum Code {
     Idle,
     /// The client's incarnation is older than one already seen.
     Stale,
+    /// The grant has ended: the credential behind it was good until now.
+    Expired,
     /// A code of a newer version.
     Other(u64),
 }
@@ -73,6 +75,7 @@ impl Code {
             Self::Unreachable => 15,
             Self::Idle => 16,
             Self::Stale => 17,
+            Self::Expired => 21,
             Self::Other(number) => number,
         }
     }
@@ -98,6 +101,7 @@ impl Code {
             15 => Self::Unreachable,
             16 => Self::Idle,
             17 => Self::Stale,
+            21 => Self::Expired,
             18.. => Self::Other(number),
         }
     }

@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use crate::credential::{Credential, MAX_CREDENTIAL};
 use crate::error::Violation;
 
 use super::address::{parse_socket, put_socket};
 use super::tlv::{self, Tlvs, Value};
 use super::varint::{self, Reader, malformed};
-use super::{Address, Class, Code, FlowId, MAX_CONTROL, TunnelId, batch, grease, millis};
+use super::{Address, Class, Code, FlowId, MAX_CONTROL, MAX_TICKET, Ticket, TunnelId, batch, grease, millis};
 
 /// A record of flow 0.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,6 +24,10 @@ pub enum Control {
     Close(FlowClose),
     /// The sender knows no such flow, or will not have it: stop.
     Closed(Closed),
+    /// Shows what is to let the session go on when its grant ends.
+    Renew(Credential),
+    /// Answers a RENEW, or hands out a ticket unasked.
+    Renewed(Result<Ticket, Code>),
     /// Begins a flow; the same flow may be opened again with the same words.
     Open(Box<Open>),
     /// Stop listening for a reverse tunnel.
@@ -39,16 +46,20 @@ impl Control {
 
     /// Reads the payload of a record of flow 0.
     pub fn parse(payload: &[u8]) -> Result<Self, Violation> {
-        if payload.len() > MAX_CONTROL {
-            return Err(Violation::new(Code::Limit, "control over 1024 bytes"));
-        }
         let mut body = Reader::new(payload);
-        match body.varint()? {
+        let kind = body.varint()?;
+        let limit = if kind == RENEW { MAX_RENEW } else { MAX_CONTROL };
+        if payload.len() > limit {
+            return Err(Violation::new(Code::Limit, "control over 1024 bytes, or RENEW over 8194"));
+        }
+        match kind {
             OPEN => Open::parse(body).map(|open| Self::Open(Box::new(open))),
             CLOSE => FlowClose::parse(body).map(Self::Close),
             CLOSED => Closed::parse(body).map(Self::Closed),
             BIND => Bind::parse(body).map(Self::Bind),
             BOUND => Bound::parse(body).map(Self::Bound),
+            RENEW => parse_renew(body).map(Self::Renew),
+            RENEWED => parse_renewed(body).map(Self::Renewed),
             UNBIND => parse_unbind(body).map(Self::Unbind),
             unknown if unknown % 2 == 1 => Ok(Self::Skipped),
             _ => Err(Violation::new(Code::Unknown, "unknown critical control")),
@@ -62,6 +73,15 @@ impl Control {
             Self::Close(close) => close.emit(out),
             Self::Closed(closed) => put(out, CLOSED, &[closed.flow.0, closed.code.to_u64()]),
             Self::Open(open) => open.emit(out),
+            Self::Renew(credential) => {
+                put(out, RENEW, &[]);
+                out.extend_from_slice(credential.expose().as_bytes());
+            }
+            Self::Renewed(Ok(ticket)) => {
+                put(out, RENEWED, &[RENEWAL]);
+                out.extend_from_slice(&ticket.0[..ticket.0.len().min(MAX_TICKET)]);
+            }
+            Self::Renewed(Err(code)) => put(out, RENEWED, &[REFUSED, code.to_u64()]),
             Self::Unbind(tunnel) => put(out, UNBIND, &[tunnel.0]),
             Self::Skipped => put(out, grease(0), &[]),
         }
@@ -343,6 +363,26 @@ fn parse_spread(value: Value<'_>) -> Result<bool, Violation> {
     }
 }
 
+fn parse_renew(mut body: Reader<'_>) -> Result<Credential, Violation> {
+    let Some(credential) = str::from_utf8(body.remainder()).ok().and_then(|value| Credential::new(value).ok()) else {
+        return Err(malformed("renewal with what is no credential"));
+    };
+    Ok(credential)
+}
+
+fn parse_renewed(mut body: Reader<'_>) -> Result<Result<Ticket, Code>, Violation> {
+    match u64::from(body.byte()?) {
+        RENEWAL if body.len() > MAX_TICKET => Err(Violation::new(Code::Limit, "ticket over 256 bytes")),
+        RENEWAL => Ok(Ok(Ticket(Bytes::copy_from_slice(body.remainder())))),
+        REFUSED => {
+            let code = Code::parse(&mut body)?;
+            body.finish()?;
+            Ok(Err(code))
+        }
+        _ => Err(malformed("unknown outcome of a renewal")),
+    }
+}
+
 fn parse_unbind(mut body: Reader<'_>) -> Result<TunnelId, Violation> {
     let tunnel = TunnelId(body.varint()?);
     body.finish()?;
@@ -366,6 +406,9 @@ const CLOSED: u64 = 0x04;
 const BIND: u64 = 0x06;
 const BOUND: u64 = 0x08;
 const UNBIND: u64 = 0x0a;
+/// Odd, so that who does not know them skips them: the session then lives until its grant ends.
+const RENEW: u64 = 0x05;
+const RENEWED: u64 = 0x07;
 
 const CLASS: u64 = 0x02;
 const COPIES: u64 = 0x04;
@@ -378,5 +421,8 @@ const LISTEN: u64 = 0x10;
 
 const LISTENING: u64 = 0;
 const REFUSED: u64 = 1;
+const RENEWAL: u64 = 0;
+/// Longest RENEW, its type included.
+const MAX_RENEW: usize = 2 + MAX_CREDENTIAL;
 
 const MAX_COPIES: u8 = 8;

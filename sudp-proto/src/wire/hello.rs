@@ -27,6 +27,8 @@ pub struct Hello {
     pub incarnation: (u64, u64),
     /// The session to join, with proof; none asks for a new one.
     pub attach: Option<Attach>,
+    /// What an earlier welcome of this server gave, in place of a credential; only to make a session, and may be empty.
+    pub ticket: Ticket,
     /// What the client can take.
     pub parameters: Parameters,
 }
@@ -87,8 +89,11 @@ impl Hello {
         if attach.is_some() == (ordinal == Ordinal::FIRST) {
             return Err(malformed("ordinal 1 makes a session, others attach"));
         }
-        let HelloFields { client, incarnation, parameters, .. } = read;
-        Ok(Self { ordinal, client, incarnation, attach, parameters })
+        let HelloFields { client, incarnation, parameters, ticket, .. } = read;
+        if attach.is_some() && !ticket.is_empty() {
+            return Err(malformed("a ticket beside a proof"));
+        }
+        Ok(Self { ordinal, client, incarnation, attach, ticket, parameters })
     }
 
     /// The part of a hello with a proof that the proof is over: everything before it.
@@ -114,6 +119,9 @@ impl Hello {
             put_final_counts(out, HELLO_ENDED, &attach.ended);
         }
         self.parameters.emit(HELLO_PARAMETERS, self.ordinal, out);
+        if !self.ticket.is_empty() {
+            tlv::put_bytes(out, TICKET, &self.ticket.0[..self.ticket.0.len().min(MAX_TICKET)]);
+        }
     }
 }
 
@@ -352,6 +360,7 @@ struct HelloFields {
     alive: Vec<Ordinal>,
     ended: Vec<FinalCount>,
     parameters: Parameters,
+    ticket: Ticket,
     proof: Option<[u8; 32]>,
 }
 
@@ -364,6 +373,7 @@ impl HelloFields {
             HELLO_ALIVE => self.alive = parse_ordinals(value)?,
             HELLO_ENDED => self.ended = parse_final_counts(value)?,
             HELLO_PARAMETERS => self.parameters = Parameters::parse(value)?,
+            TICKET => self.ticket = Ticket(Bytes::copy_from_slice(value.bytes(MAX_TICKET)?)),
             PROOF => self.proof = Some(value.array()?),
             beyond if beyond > PROOF => return Err(malformed("field behind the proof")),
             other => tlv::unknown(other)?,
@@ -476,6 +486,7 @@ const CLUSTER: u64 = 0x06;
 const SERVER: u64 = 0x08;
 const BOOT: u64 = 0x0a;
 const OWNER: u64 = 0x0c;
+/// In a hello and in a welcome.
 const TICKET: u64 = 0x0e;
 const WELCOME_ENDED: u64 = 0x10;
 const WELCOME_PARAMETERS: u64 = 0x12;

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+
+use crate::credential::Credential;
 use proptest::prelude::*;
 
 use super::batch::{emit_record, record_len};
@@ -106,6 +108,9 @@ fn control() -> impl Strategy<Value = Control> {
         })),
         (positive(), code()).prop_map(|(flow, code)| Control::Closed(Closed { flow: FlowId(flow), code })),
         number().prop_map(|tunnel| Control::Unbind(TunnelId(tunnel))),
+        "[!-~]{1,40}".prop_map(|value| Control::Renew(Credential::new(&value).unwrap())),
+        prop::collection::vec(any::<u8>(), 0..=MAX_TICKET).prop_map(|words| Control::Renewed(Ok(Ticket(words.into())))),
+        code().prop_map(|code| Control::Renewed(Err(code))),
         Just(Control::Skipped),
     ]
 }
@@ -136,10 +141,12 @@ fn attach() -> impl Strategy<Value = Attach> {
 
 fn hello() -> impl Strategy<Value = Hello> {
     let ordinals = 2..=varint::MAX;
-    ("[a-zé]{0,32}", (number(), number()), prop::option::of((ordinals, attach())), parameters())
-        .prop_map(|(client, incarnation, attach, parameters)| {
+    let ticket = prop::collection::vec(any::<u8>(), 0..=MAX_TICKET);
+    ("[a-zé]{0,32}", (number(), number()), prop::option::of((ordinals, attach())), ticket, parameters())
+        .prop_map(|(client, incarnation, attach, ticket, parameters)| {
             let ordinal = attach.as_ref().map_or(Ordinal::FIRST, |(ordinal, _)| Ordinal(*ordinal));
-            Hello { ordinal, client, incarnation, attach: attach.map(|(_, attach)| attach), parameters }
+            let ticket = Ticket(if attach.is_none() { ticket.into() } else { Bytes::new() });
+            Hello { ordinal, client, incarnation, attach: attach.map(|(_, attach)| attach), ticket, parameters }
         })
         .prop_filter("a link is not in its own lists", |hello| {
             hello.attach.as_ref().is_none_or(|attach| {
@@ -282,7 +289,7 @@ fn every_code_and_reason_has_a_number_of_its_own_and_comes_back() {
     for number in (0..200).chain([varint::MAX]) {
         let (code, reason) = (Code::from_u64(number), GoAwayReason::from_u64(number));
         assert_eq!((code.to_u64(), reason.to_u64()), (number, number));
-        assert_eq!(code == Code::Other(number), number > 17, "{code:?}");
+        assert_eq!(code == Code::Other(number), number > 17 && number != 21, "{code:?}");
         assert_eq!(reason == GoAwayReason::Other(number), number > 4, "{reason:?}");
     }
 }

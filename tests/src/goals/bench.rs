@@ -348,6 +348,8 @@ fn client(seed: Seed, limits: &Limits, course: Course) -> Client {
         limits: limits.clone(),
         started: 1,
         headers: Vec::new(),
+        credential: None,
+        awaits_credential: false,
         proxies: BTreeMap::new(),
         tls: None,
         pool: Pool::memory(64 << 20, 128 << 10),

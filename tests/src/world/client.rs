@@ -86,6 +86,8 @@ impl World {
             limits: limits(self.plan.links),
             started: self.coverage.processes,
             headers: Vec::new(),
+            credential: None,
+            awaits_credential: false,
             proxies: BTreeMap::new(),
             tls: None,
             pool: Pool::memory(64 << 20, 128 << 10),

@@ -39,6 +39,9 @@ pub(crate) fn control(control: &Control) -> String {
             format!(r#"{{"control":"closed","flow":{},"code":{}}}"#, closed.flow.0, closed.code.to_u64())
         }
         Control::Open(begun) => open(begun),
+        Control::Renew(credential) => format!(r#"{{"control":"renew","credential":{:?}}}"#, credential.expose()),
+        Control::Renewed(Ok(ticket)) => format!(r#"{{"control":"renewed","ticket":"{}"}}"#, hex(&ticket.0)),
+        Control::Renewed(Err(code)) => format!(r#"{{"control":"renewed","code":{}}}"#, code.to_u64()),
         Control::Skipped => r#"{"control":"skipped"}"#.to_owned(),
         Control::Unbind(tunnel) => format!(r#"{{"control":"unbind","tunnel":{}}}"#, tunnel.0),
     }
@@ -66,8 +69,10 @@ pub(crate) fn hello(hello: &Hello) -> String {
             hex(&attach.proof)
         )
     });
+    let ticket =
+        if hello.ticket.is_empty() { String::new() } else { format!(r#","ticket":"{}""#, hex(&hello.ticket.0)) };
     format!(
-        r#"{{"ordinal":{},"client":{:?},"incarnation":[{},{}]{attach},"parameters":{}}}"#,
+        r#"{{"ordinal":{},"client":{:?},"incarnation":[{},{}]{attach}{ticket},"parameters":{}}}"#,
         hello.ordinal.0,
         hello.client,
         hello.incarnation.0,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::rig::{Sessions, open_access};
 use super::*;
 use crate::event::Event;
-use crate::link::{ServerExpect, Subprotocol};
+use crate::link::{Answer, ServerExpect, Subprotocol};
 use crate::server::{
     Admission, Claim, Identification, Incoming, IncomingSetup, Names, Refused, Registry, Server, ServerSetup, Shares,
 };
@@ -22,6 +22,10 @@ pub(super) struct Host {
     pub(super) shares: Shares,
     /// Nobody listens there.
     pub(super) away: bool,
+    /// The credential without which nobody founds a session: who comes without gets a web server's answer.
+    pub(super) wants: Option<&'static str>,
+    /// What it gives in place of it, and takes.
+    pub(super) ticket: Ticket,
     /// What every claim is refused with.
     pub(super) refuses: Option<Code>,
     /// Claims are left waiting.
@@ -54,6 +58,8 @@ impl Host {
             who: Identification::default(),
             shares: Shares { sessions: 16 },
             away: false,
+            wants: None,
+            ticket: Ticket::default(),
             refuses: None,
             ponders: false,
             echoes: false,
@@ -74,6 +80,7 @@ impl Host {
         host.names = Names { boot: self.names.boot + 1, ..self.names.clone() };
         host.served = std::mem::take(&mut self.served);
         host.next = self.next;
+        (host.wants, host.ticket) = (self.wants, self.ticket.clone());
         host
     }
 
@@ -139,6 +146,10 @@ impl Host {
         let Some(Line::Incoming(incoming, _)) = self.lines.get_mut(&id) else { return };
         let Some(claim) = incoming.poll_claim() else { return };
         self.claims.push(claim.clone());
+        if !knows(&claim, self.wants, &self.ticket) {
+            incoming.answer(now, &Answer::not_found()).unwrap();
+            return;
+        }
         let admitted = match self.refuses {
             Some(code) => Err(Refused(code)),
             None => self.registry.admit(&claim, &self.who, self.shares),
@@ -147,7 +158,7 @@ impl Host {
             Ok(Admission::Join(session)) => session,
             Ok(Admission::Found(founded)) => {
                 let (limits, pool, seed) = (self.limits.clone(), self.pool.clone(), Seed::from(5_000 + id));
-                let setup = ServerSetup { limits, access: open_access(), pool, seed, ticket: Ticket::default() };
+                let setup = ServerSetup { limits, access: open_access(), pool, seed, ticket: self.ticket.clone() };
                 let server = Server::new(now, &founded, self.names.clone(), setup);
                 self.sessions.insert(founded.session, server);
                 founded.session
@@ -206,11 +217,21 @@ impl Host {
                         server.session_mut().close(now, code);
                     }
                 }
+                if event == Event::RenewalAsked {
+                    self.renew(id);
+                }
                 self.events.push((id, event));
             }
         }
         self.close_lines(now);
         self.sessions.retain(|_, server| !server.is_finished());
+    }
+
+    fn renew(&mut self, id: SessionId) {
+        let Some(server) = self.sessions.get_mut(&id) else { return };
+        let credential = server.session_mut().take_renewal().expect("it was asked for");
+        let good = self.wants.is_some_and(|wanted| wanted == credential.expose());
+        server.answer_renewal(if good { Ok(self.ticket.clone()) } else { Err(Code::Denied) });
     }
 
     fn serve(&mut self, now: Instant, id: SessionId) {
@@ -272,4 +293,10 @@ impl Host {
         self.sessions.values_mut().for_each(|server| server.handle_timeout(now));
         self.settle(now);
     }
+}
+
+fn knows(claim: &Claim, wants: Option<&str>, ticket: &Ticket) -> bool {
+    let shown = claim.head.header("Authorization");
+    let by_ticket = !ticket.is_empty() && claim.hello.ticket == *ticket;
+    claim.hello.attach.is_some() || by_ticket || wants.is_none_or(|wanted| shown == Some(wanted))
 }

@@ -367,6 +367,8 @@ fn client(now: Instant, config: ClientConfig, started: u64) -> Client {
         limits: Limits::default(),
         started,
         headers: Vec::new(),
+        credential: None,
+        awaits_credential: false,
         proxies: BTreeMap::new(),
         tls: None,
         pool: Pool::memory(64 << 20, 128 << 10),

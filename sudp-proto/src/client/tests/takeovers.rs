@@ -277,7 +277,9 @@ fn a_grant_that_expires_ends_its_session_when_it_does() {
     rig.run(ms(4_900));
     assert_eq!(rig.lost(), []);
     rig.run(ms(200));
-    assert_eq!(rig.lost(), [Code::Denied]);
+    assert_eq!(rig.lost(), [Code::Expired]);
+    rig.run(secs(2));
+    assert_ne!(only(&rig), session, "there is another");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::event::Event;
 use crate::link::{RequestHead, ServerExpect, Subprotocol};
 use crate::server::{Incoming, IncomingSetup};
 use crate::testing::epoch;
-use crate::wire::{Attach, FinalCount, Hello, Ordinal, Parameters};
+use crate::wire::{Attach, FinalCount, Hello, Ordinal, Parameters, Ticket};
 
 fn registry(change: impl FnOnce(&mut Limits)) -> Registry {
     let mut limits = Limits::default();
@@ -38,7 +38,14 @@ fn claim(hello: Hello) -> Claim {
 
 fn first(client: &str, incarnation: (u64, u64)) -> Claim {
     let parameters = Parameters::default();
-    claim(Hello { ordinal: Ordinal::FIRST, client: client.into(), incarnation, attach: None, parameters })
+    claim(Hello {
+        ordinal: Ordinal::FIRST,
+        client: client.into(),
+        incarnation,
+        attach: None,
+        ticket: Ticket::default(),
+        parameters,
+    })
 }
 
 fn second(founded: &Founded, secret: [u8; 32], ended: Vec<FinalCount>) -> Claim {
@@ -48,6 +55,7 @@ fn second(founded: &Founded, secret: [u8; 32], ended: Vec<FinalCount>) -> Claim 
         client: "laptop".into(),
         incarnation: (1, 0),
         attach: Some(attach),
+        ticket: Ticket::default(),
         parameters: Parameters::default(),
     };
     hello.seal(&secret);

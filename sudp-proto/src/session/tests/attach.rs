@@ -59,7 +59,14 @@ fn forged(ordinal: u64, alive: &[u64], ended: &[(u64, u64)]) -> Hello {
         proof: [0; 32],
     };
     let parameters = Parameters::default();
-    Hello { ordinal: Ordinal(ordinal), client: String::new(), incarnation: (1, 1), attach: Some(attach), parameters }
+    Hello {
+        ordinal: Ordinal(ordinal),
+        client: String::new(),
+        incarnation: (1, 1),
+        attach: Some(attach),
+        ticket: Ticket::default(),
+        parameters,
+    }
 }
 
 fn used() -> Pair {

@@ -253,7 +253,14 @@ fn attaching() -> Hello {
         proof: [0; 32],
     };
     let parameters = Parameters::default();
-    Hello { ordinal: Ordinal(9), client: "laptop".to_owned(), incarnation: (1, 2), attach: Some(attach), parameters }
+    Hello {
+        ordinal: Ordinal(9),
+        client: "laptop".to_owned(),
+        incarnation: (1, 2),
+        attach: Some(attach),
+        ticket: Ticket::default(),
+        parameters,
+    }
 }
 
 #[test]
