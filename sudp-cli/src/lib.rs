@@ -15,6 +15,7 @@ pub mod instance;
 pub mod log;
 pub mod man;
 mod print;
+mod prompt;
 pub mod run;
 pub mod status;
 pub mod top;
@@ -48,6 +49,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Demo(args) => args.run(&common),
         Command::Echo(args) => args.run(&common),
         Command::Cert(args) => args.run(&common),
+        Command::User(command) => command.run(&common),
+        Command::Token(command) => command.run(&common),
         Command::Bench(args) => args.run(&common),
         Command::Top(args) => args.run(&common, None),
         Command::Capture(args) => args.run(None),

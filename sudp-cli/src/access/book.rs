@@ -1,9 +1,22 @@
 //! What each may do, as it is configured.
 
+use std::time::SystemTime;
+
 use sudp_tokio::proto::access::{Grant, Network, Pattern, Rule, Rules, Verb};
 
 use super::Identity;
 use crate::config::Server as Settings;
+
+/// What a credential restricts itself to: of what is granted, that which these rules allow as well.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Scope(Rules);
+
+impl Scope {
+    /// A scope of these rules, in order; without any, nothing is left.
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self(rules)
+    }
+}
 
 /// A snapshot of what the configuration grants.
 #[derive(Clone, Debug)]
@@ -24,9 +37,21 @@ impl Book {
     }
 
     /// What somebody may do; without a grant, nothing.
-    pub(crate) fn grant(&self, _who: &Identity) -> Option<Grant> {
+    pub(crate) fn grant(&self, who: &Identity) -> Option<Grant> {
+        // Two lists of rules are not one: what is restricted twice is granted by nobody here.
+        if who.scope.is_some() {
+            return None;
+        }
+        let expires = match who.expires {
+            None => None,
+            Some(end) => {
+                let left = end.duration_since(SystemTime::now()).ok().filter(|left| !left.is_zero())?;
+                // One that no clock of this machine can reach is none.
+                sudp_tokio::now().checked_add(left)
+            }
+        };
         let (version, reverse) = (self.version, listenable(&self.rules));
-        Some(Grant { version, reverse, ..Grant::new(self.rules.clone()) })
+        Some(Grant { version, reverse, expires, ..Grant::new(self.rules.clone()) })
     }
 }
 

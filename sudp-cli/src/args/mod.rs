@@ -12,16 +12,19 @@ pub mod manage;
 pub mod reach;
 pub mod server;
 pub mod spec;
+pub mod token;
 pub mod top;
+pub mod user;
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::load::{Flags, Sources};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::instance::Name;
 use crate::man;
 
@@ -78,6 +81,18 @@ impl Common {
         });
         flags.set("log.format", "--log-format", format);
         Sources { file: self.config.clone(), instance, flags, log_file: None }
+    }
+}
+
+impl Common {
+    /// A file that a command works on: the one it was given, or else the one that the configuration names by this key.
+    pub(crate) fn named_file(&self, given: Option<&Path>, key: &'static str) -> Outcome<PathBuf> {
+        if let Some(file) = given {
+            return Ok(file.to_owned());
+        }
+        self.sources(None, Flags::default()).file_of(key)?.ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("say which file by --file, or name it in the configuration by `{key}`"))
+        })
     }
 }
 
@@ -144,6 +159,12 @@ pub enum Command {
     Echo(echo::EchoArgs),
     /// Make a key and a certificate for a server at home
     Cert(cert::CertArgs),
+    /// Add, change, show and remove users of a server
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Make, show and revoke tokens for a server
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Measure a tunnel, beside plain UDP
     Bench(bench::BenchArgs),
     /// Show an instance live, on a terminal

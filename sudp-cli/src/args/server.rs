@@ -50,6 +50,12 @@ pub struct RunServer {
     /// Let everybody in, also from other machines
     #[arg(long)]
     pub anonymous: bool,
+    /// The users that are let in by name and password, as `sudp user` writes them
+    #[arg(long, value_name = "FILE")]
+    pub users: Option<PathBuf>,
+    /// The tokens that let in whoever shows one, as `sudp token` writes them
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
     /// The certificate to show, as PEM: with it, the server speaks TLS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
@@ -75,6 +81,8 @@ impl RunServer {
         flags.set("server.rules", "--deny", self.deny.iter().map(|rule| format!("deny {rule}")));
         flags.set("server.rules", "--allow", self.allow.iter().map(|rule| format!("allow {rule}")));
         flags.set("server.anonymous", "--anonymous", self.anonymous.then_some(true));
+        flags.set("server.auth.users", "--users", self.users.iter().map(|file| file.display()));
+        flags.set("server.auth.tokens", "--tokens", self.tokens.iter().map(|file| file.display()));
         flags.set("server.tls.cert", "--tls-cert", self.tls_cert.iter().map(|file| file.display()));
         flags.set("server.tls.key", "--tls-key", self.tls_key.iter().map(|file| file.display()));
         flags.set("server.tls.client_ca", "--tls-ca", self.tls_ca.iter().map(|file| file.display()));
@@ -151,7 +159,8 @@ What no rule allows is refused. A rule is HOST[:PORTS]; private addresses and th
 address or network (`*` does not open them). Where a rule with an address lets clients send, it also lets their \
 reverse tunnels (-R) listen; `*` and names do not.
 
-A server that other machines can reach must be told whom to let in: by --tls-ca, or everybody by --anonymous.
+A server that other machines can reach must be told whom to let in: by --users (see `sudp user add --help`), by \
+--tokens (see `sudp token new --help`), by --tls-ca, or everybody by --anonymous.
 
 Signals: TERM and INT finish what is under way and end (twice: at once), HUP reads the configuration anew.";
 

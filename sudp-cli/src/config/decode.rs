@@ -9,6 +9,7 @@ use sudp_tokio::proto::config::{CapValue, ConfigError, Limits};
 use sudp_tokio::proto::link::{self, ClientUpgrade};
 use sudp_tokio::tls::{self, Identity, Pin, Trust};
 
+use super::auth;
 use super::check::Reader;
 use super::keys::KEYS;
 use super::tree::{Entry, Map, Node, Problem, Value, quoted};
@@ -73,6 +74,7 @@ fn server(reader: &mut Reader<'_>) -> Server {
         path: reader.one("server.path", read_request_path).unwrap_or_default(),
         rules,
         anonymous: reader.truth("server.anonymous"),
+        auth: auth::auth(reader),
         tls,
         threads: reader.count("server.threads").unwrap_or_default(),
         shutdown: reader.time("server.shutdown").unwrap_or_default(),
@@ -302,14 +304,15 @@ fn serves(reader: &mut Reader<'_>, server: &Server) {
     if server.listen.is_empty() {
         reader.blame("server.listen", "no address is left to listen on; give one, as 127.0.0.1:8080");
     }
-    let strangers = !server.anonymous && server.tls.as_ref().is_none_or(|tls| tls.client_ca.is_empty());
+    let unasked = !server.auth.asks() && server.tls.as_ref().is_none_or(|tls| tls.client_ca.is_empty());
+    let strangers = !server.anonymous && unasked;
     if let Some(open) = server.listen.iter().find(|at| strangers && !at.ip().to_canonical().is_loopback()) {
         reader.blame(
             "server.listen",
             format!(
                 "{open} can be reached from other machines, and whoever reaches it would be let in; to want that, set \
-                 `server.anonymous: true` (--anonymous); else listen on 127.0.0.1, or ask for certificates with \
-                 `server.tls.client_ca`"
+                 `server.anonymous: true` (--anonymous); else listen on 127.0.0.1, or ask who they are, by \
+                 `server.auth.users` (--users), by others of `server.auth`, or by `server.tls.client_ca`"
             ),
         );
     }
@@ -318,6 +321,7 @@ fn serves(reader: &mut Reader<'_>, server: &Server) {
             reader.blame("server.listen", format!("{at} stands there twice; leave one of them out"));
         }
     }
+    auth::check(reader, server);
     if let Some(ServerTls { cert, key, client_ca }) = &server.tls {
         let identity = Identity { chain: cert.clone(), key: key.clone() };
         let options = tls::ServerOptions { client_roots: client_ca.clone(), ..tls::ServerOptions::new(identity) };

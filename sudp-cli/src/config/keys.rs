@@ -186,6 +186,8 @@ fn own() -> Vec<Key> {
         server("path", Kind::RequestPath, "The path of the requests that begin a link.").by_default("/sudp"),
         server("rules", Kind::Rule, "Where clients may send to; the first rule that matches decides, and where none does the answer is no.").many().by_default("").reloaded().like("deny 10.0.0.1,allow 10.0.0.0/8:53"),
         server("anonymous", Kind::Bool, "Whether everybody is let in, also from other machines.").by_default("false").reloaded(),
+        server("auth.users", Kind::File, "The users and what their passwords come to, as `sudp user` writes them: who shows name and password is let in. A change counts within a second.").reloaded().like("/etc/sudp/users.yaml"),
+        server("auth.tokens", Kind::File, "The tokens that let in whoever shows one, as `sudp token` writes them. A change counts within a second.").reloaded().like("/etc/sudp/tokens.yaml"),
         server("tls.cert", Kind::File, "The certificate it shows, then those in between it and its authority, as PEM: with it, it speaks TLS.").reloaded().like("/etc/sudp/cert.pem"),
         server("tls.key", Kind::File, "The key of that certificate, as PEM, which only its owner may read.").reloaded().like("/etc/sudp/key.pem"),
         server("tls.client_ca", Kind::File, "The authorities of which a client must have a certificate, as PEM.").many().by_default("").reloaded().like("/etc/sudp/ca.pem"),

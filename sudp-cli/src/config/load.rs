@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::check::{self, IN_FILE};
+use super::check::{self, IN_FILE, Reader};
 use super::decode::{decode, header_lines};
 use super::env::{self, Environment};
 use super::file::{self, FileError};
@@ -114,6 +114,13 @@ impl Sources {
     /// Reads everything anew, and checks all of it for this role: what is wrong is told at once, each with its place.
     pub fn load(&self, role: Role) -> Outcome<Loaded> {
         self.load_in(role, &Surroundings::of_process())
+    }
+
+    /// The file that a key names, whether it is there or not: for commands that make and change it.
+    pub(crate) fn file_of(&self, key: &'static str) -> Outcome<Option<PathBuf>> {
+        let Gathered { tree, mut problems, .. } = self.gather(&Surroundings::of_process());
+        let file = Reader::new(&tree, &mut problems).file(key);
+        if problems.is_empty() { Ok(file) } else { Err(refusal(&problems)) }
     }
 
     pub(super) fn load_in(&self, role: Role, surroundings: &Surroundings) -> Outcome<Loaded> {

@@ -1,17 +1,18 @@
 //! What is configured: one YAML file for server and client, instance files beside it, the environment and the command line.
 
+mod auth;
 mod check;
 mod decode;
 mod env;
 pub(crate) mod explain;
-mod file;
-mod keys;
+pub(crate) mod file;
+pub(crate) mod keys;
 pub mod load;
 mod reach;
 pub(crate) mod show;
-mod tree;
-mod values;
-mod yaml;
+pub(crate) mod tree;
+pub(crate) mod values;
+pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +25,8 @@ use sudp_tokio::proto::access::Rules;
 use sudp_tokio::proto::config::Limits;
 use sudp_tokio::proto::config::client::ServerConfig;
 use sudp_tokio::tls::Pin;
+
+pub(crate) use auth::Auth;
 
 use crate::args::spec::TunnelSpec;
 
@@ -80,6 +83,8 @@ pub struct Server {
     pub rules: Rules,
     /// Whether everybody is let in, wherever it listens.
     pub anonymous: bool,
+    /// What clients show of themselves, and what that is checked against.
+    pub(crate) auth: Auth,
     /// How it speaks TLS, if it does.
     pub tls: Option<ServerTls>,
     /// How many threads serve; 0 is one for each core.

@@ -4,6 +4,7 @@ use std::future::ready;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sudp_tokio::proto::access::{Pool, Rules};
 use sudp_tokio::proto::config::Limits;
@@ -11,6 +12,7 @@ use sudp_tokio::proto::wire::{FlowId, SessionId};
 use sudp_tokio::tls::{self, Identity, ServerTls, TlsError};
 use sudp_tokio::{BindError, Gone, Server, ServerEvent, ServerOptions};
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::MissedTickBehavior;
 
 use super::life::{Life, Signals, cannot_listen, lock, unchanged, until_done};
 use super::rt::{self, Threads};
@@ -64,7 +66,7 @@ impl App {
         options.limits = config.limits.clone();
         options.id = identity(settings);
         options.memory = Pool::memory(memory(&config.limits), config.limits.guaranteed as u64);
-        let gate = Gate::new(settings);
+        let gate = Gate::new(settings)?;
         let server = Server::bind(threads, options, gate.clone()).map_err(cannot_bind)?;
         let listening = server.local_addrs().to_vec();
         Ok(Self { life, server: Mutex::new(Some(Arc::new(server))), listening, tls, gate })
@@ -113,9 +115,12 @@ impl App {
         });
         let stopped = self.life.stopped(1);
         tokio::pin!(stopped);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut stopped => break,
+                _ = look.tick() => self.follow(&server).await,
                 event = events.next() => match event {
                     Some(event) => self.on_event(&server, &event).await,
                     None => break,
@@ -155,6 +160,22 @@ impl App {
             && self.gate.has_changed()
         {
             self.regrant(server, *session).await;
+        }
+    }
+
+    /// Follows files of users and tokens: who is not in them any more is not here any more.
+    async fn follow(&self, server: &Server<Threads>) {
+        let followed = self.gate.follow();
+        followed.trouble.into_iter().for_each(|text| self.life.tell(Note::error("sudp::config", text)));
+        if followed.changed {
+            self.life.tell(Note::info("sudp::config", "users or tokens have changed"));
+            self.regrant_all(server).await;
+        }
+    }
+
+    async fn regrant_all(&self, server: &Server<Threads>) {
+        for session in server.sessions() {
+            self.regrant(server, session).await;
         }
     }
 
@@ -232,18 +253,17 @@ impl App {
             ("limits", old.limits == new.limits),
         ];
         unchanged(keys, Role::Server)?;
+        let rules = self.gate.read(is)?;
         if let (Some(tls), Some(files)) = (&self.tls, &is.tls) {
             tls.change(options(files)).map_err(|error| cannot_tls(&error))?;
             self.life.tell(Note::info("sudp::server", format!("the pin of its key is {}", tls.pin())));
         }
+        self.gate.change(rules);
         if was.rules != is.rules {
-            self.gate.change(is);
             self.rules(&is.rules);
-            let Some(server) = self.server() else { return Ok(()) };
-            for session in server.sessions() {
-                self.regrant(&server, session).await;
-            }
         }
+        let Some(server) = self.server() else { return Ok(()) };
+        self.regrant_all(&server).await;
         Ok(())
     }
 
@@ -324,6 +344,9 @@ fn identity(settings: &Settings) -> u64 {
     (hasher.finish() >> 2).max(1)
 }
 
+/// How often files of users and tokens are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// The memory that sessions share: a quarter of what there is, unless another amount is configured.
 fn memory(limits: &Limits) -> u64 {
     let usual = Limits::default().pool;
@@ -362,6 +385,7 @@ mod tests {
             path: "/sudp".into(),
             rules: Rules::default(),
             anonymous: false,
+            auth: crate::config::Auth::default(),
             tls: None,
             threads: 1,
             shutdown: std::time::Duration::from_secs(1),

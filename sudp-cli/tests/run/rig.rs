@@ -37,6 +37,11 @@ impl Sudp {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sudp"));
         // What this machine is configured to do is none of a test's business.
         command.env_clear().env("HOME", "/nonexistent").args(arguments);
+        Self::of(command)
+    }
+
+    /// One that was prepared in another way.
+    pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (said, errors) = mpsc::channel();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();

@@ -1,0 +1,164 @@
+//! All that credentials are checked against, as it was read last.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sudp_tokio::Visit;
+
+use super::credential::Credential;
+use super::gate::Followed;
+use super::passwords::Passwords;
+use super::records::{self, Record, Table, unusable};
+use super::tokens::{self, Token};
+use super::users::User;
+use super::{Identity, Secret, Via, Why};
+use crate::config::Server as Settings;
+use crate::exit::Outcome;
+
+/// All that credentials are checked against.
+#[derive(Clone, Debug)]
+pub(crate) struct Sources {
+    /// Who shows nothing is let in as anybody.
+    anonymous: bool,
+    users: Option<Source<User>>,
+    tokens: Option<Source<Token>>,
+}
+
+impl Sources {
+    /// Reads all that is configured; some of it knows what it knew before.
+    pub(crate) fn load(settings: &Settings, _before: Option<&Self>) -> Outcome<Self> {
+        let auth = &settings.auth;
+        Ok(Self {
+            anonymous: settings.anonymous || !auth.asks(),
+            users: auth.users.as_deref().map(Source::load).transpose()?,
+            tokens: auth.tokens.as_deref().map(Source::load).transpose()?,
+        })
+    }
+
+    /// Finds out who somebody is. What it shows and is wrong is never overlooked, whatever else would do.
+    pub(crate) async fn identify(&self, passwords: &Passwords, visit: &Visit) -> Result<Identity, Why> {
+        let shown = if self.asks() { Credential::of(&visit.claim.head)? } else { None };
+        let by_credential = match shown {
+            None => None,
+            Some(Credential::Basic(name, password)) => Some(self.user(passwords, &name, &password).await?),
+            Some(Credential::Bearer(token)) => Some(self.bearer(&token)?),
+        };
+        by_credential.or_else(|| self.anonymous.then(Identity::default)).ok_or(Why::Nobody)
+    }
+
+    /// Who somebody is now that was let in before, or comes with a ticket of that time; none if it is nobody any more.
+    pub(crate) fn current(&self, identity: &Identity) -> Option<Identity> {
+        match identity.via {
+            Via::Anonymous => self.anonymous.then(|| identity.clone()),
+            Via::Password => {
+                let user = self.users.as_ref()?.table.get(&identity.principal)?;
+                let same = user.stamp() == identity.stamp && !user.disabled;
+                same.then(|| user.identity(&identity.principal))
+            }
+            Via::Token => {
+                let name = identity.principal.strip_prefix(tokens::PRINCIPAL)?;
+                let token = self.tokens.as_ref()?.table.get(name)?;
+                let same = token.stamp() == identity.stamp && !token.expired(SystemTime::now());
+                same.then(|| token.identity(name))
+            }
+            Via::Ticket => VOUCHING.into_iter().find_map(|via| self.current(&Identity { via, ..identity.clone() })),
+            Via::Certificate | Via::Key => None,
+        }
+    }
+
+    /// Reads anew what has changed; none if nothing has.
+    pub(crate) fn follow(&self, followed: &mut Followed) -> Option<Self> {
+        let mut sources = self.clone();
+        let users = sources.users.as_mut().is_some_and(|users| users.follow(followed));
+        let tokens = sources.tokens.as_mut().is_some_and(|tokens| tokens.follow(followed));
+        (users || tokens).then_some(sources)
+    }
+
+    /// Whether anything is there that an `Authorization` could be checked against. If not, it is meant for a gateway
+    /// in front.
+    fn asks(&self) -> bool {
+        self.users.is_some() || self.tokens.is_some()
+    }
+
+    fn bearer(&self, token: &Secret) -> Result<Identity, Why> {
+        match &self.tokens {
+            Some(tokens) if tokens::is_ours(token.expose()) => tokens::check(&tokens.table, token, SystemTime::now()),
+            Some(_) | None => Err(Why::Unsupported),
+        }
+    }
+
+    async fn user(&self, passwords: &Passwords, name: &str, password: &Secret) -> Result<Identity, Why> {
+        let users = self.users.as_ref().ok_or(Why::Unsupported)?;
+        let user = users.table.get(name);
+        passwords.check(name, user, password).await?;
+        user.map(|user| user.identity(name)).ok_or(Why::UnknownUser)
+    }
+}
+
+/// Ways in which a ticket can have come about.
+const VOUCHING: [Via; 2] = [Via::Password, Via::Token];
+
+/// A file of records that is followed.
+#[derive(Clone, Debug)]
+struct Source<R> {
+    path: PathBuf,
+    /// What the file was when it was looked at last, used or not.
+    seen: Option<Seen>,
+    table: Arc<Table<R>>,
+}
+
+/// What tells one state of a file from the next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Seen {
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Seen {
+    fn of(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok()?;
+        Some(Self {
+            inode: found.ino(),
+            length: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+}
+
+impl<R: Record> Source<R> {
+    fn load(path: &Path) -> Outcome<Self> {
+        // A change between the two is seen by the next look.
+        let seen = Seen::of(path);
+        let table = records::load(path).map_err(|problems| unusable(&problems))?;
+        Ok(Self { path: path.to_owned(), seen, table: Arc::new(table) })
+    }
+
+    /// Reads it anew if it has changed. One that cannot be used leaves all as it was, and is told of once.
+    fn follow(&mut self, followed: &mut Followed) -> bool {
+        let seen = Seen::of(&self.path);
+        if seen == self.seen {
+            return false;
+        }
+        self.seen = seen;
+        match records::load(&self.path) {
+            Ok(table) => {
+                self.table = Arc::new(table);
+                followed.changed = true;
+            }
+            Err(problems) => followed.trouble.push(trouble(&unusable(&problems))),
+        }
+        // What was seen is to be remembered in either case.
+        true
+    }
+}
+
+fn trouble(why: &dyn fmt::Display) -> String {
+    format!("it has changed and is not used; what was in force stays: {why}")
+}
