@@ -26,9 +26,10 @@ static FORMS: LazyLock<Vec<String>> = LazyLock::new(|| {
 /// A verb, a host, its bits if it is a network, and ranges of ports.
 type Line = (bool, String, Option<String>, Vec<(u16, u16)>);
 
-/// Rules, and what belongs to the server.
+/// Rules, what narrows them, and what belongs to the server.
 pub struct Reference {
     rules: Vec<Line>,
+    scope: Option<Vec<Line>>,
     own: Vec<String>,
     ports: Vec<u16>,
 }
@@ -39,13 +40,28 @@ pub type Verdict = (bool, Option<usize>);
 impl Reference {
     /// Takes rules that are well-formed.
     pub fn new<'a>(rules: impl IntoIterator<Item = &'a str>, own: &[IpAddr], ports: &[u16]) -> Self {
+        Self::scoped(rules, None::<[&str; 0]>, own, ports)
+    }
+
+    /// The same, where these rules must allow it, too.
+    pub fn scoped<'a, 'b>(
+        rules: impl IntoIterator<Item = &'a str>,
+        scope: Option<impl IntoIterator<Item = &'b str>>,
+        own: &[IpAddr],
+        ports: &[u16],
+    ) -> Self {
         let own = own.iter().map(|it| forms(*it)[0].clone()).collect();
-        Self { rules: rules.into_iter().map(line).collect(), own, ports: ports.to_vec() }
+        let scope = scope.map(|lines| lines.into_iter().map(line).collect());
+        Self { rules: rules.into_iter().map(line).collect(), scope, own, ports: ports.to_vec() }
     }
 
     /// Judges a destination.
     pub fn decide(&self, name: Option<&str>, address: IpAddr, port: u16) -> Verdict {
-        let verdicts: Vec<_> = forms(address).iter().map(|form| self.judge(name, form, port)).collect();
+        let verdict = |form: &String| {
+            let hit = |(_, host, net, ports): &Line| within(ports, port) && covers(host, net.as_deref(), name, form);
+            self.narrow(self.judge(name, form, port), hit)
+        };
+        let verdicts: Vec<_> = forms(address).iter().map(verdict).collect();
         verdicts.iter().copied().find(|(allowed, _)| !allowed).unwrap_or(verdicts[0])
     }
 
@@ -56,10 +72,17 @@ impl Reference {
         if !any && NETS[0].iter().any(|it| form.starts_with(it)) {
             return (false, None);
         }
-        self.first(|(allow, host, net, ports)| match any && !allow {
+        let hit = |(allow, host, net, ports): &Line| match any && !allow {
             true => port == 0 || within(ports, port),
             false => within(ports, port) && covers(host, net.as_deref(), None, form),
-        })
+        };
+        self.narrow(self.first(hit), hit)
+    }
+
+    /// Both have to allow it; of a refusal by the scope no rule is told.
+    fn narrow(&self, verdict: Verdict, hit: impl Fn(&Line) -> bool) -> Verdict {
+        let within = |scope: &Vec<Line>| scope.iter().find(|line| hit(line)).is_some_and(|line| line.0);
+        if verdict.0 && !self.scope.as_ref().is_none_or(within) { (false, None) } else { verdict }
     }
 
     fn judge(&self, name: Option<&str>, form: &str, port: u16) -> Verdict {

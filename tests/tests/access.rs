@@ -1,9 +1,9 @@
 //! The access rules against an evaluator that shares nothing with them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proptest::prelude::*;
-use sudp_proto::access::{Grant, Own, Rule, Rules, canonical};
+use sudp_proto::access::{Decision, Destination, Grant, Own, Rule, RuleRef, Rules, canonical};
 use sudp_proto::{Rng, Seed};
 use sudp_tests::fuzz::access::{Case, access, bind, decide};
 use sudp_tests::rules_ref::Reference;
@@ -11,20 +11,30 @@ use sudp_tests::rules_ref::Reference;
 #[test]
 fn t02_a_million_decisions_are_those_of_the_reference() {
     let mut maker = Maker::seeded(1);
-    let (mut allowed, mut by_rule, mut walled) = (0, 0, 0);
+    let (mut allowed, mut by_rule, mut walled, mut narrowed) = (0, 0, 0, 0);
     for _ in 0..20_000 {
         let texts = maker.rules();
         let (addresses, ports) = (maker.some(3, Maker::address), maker.some(3, Maker::port));
         let rules = Rules::parse(texts.iter().map(String::as_str)).unwrap_or_else(|error| panic!("{error:?}"));
-        let grant = Grant { reverse: rules.clone(), ..Grant::new(rules) };
+        // Every other grant is narrowed, for the most part to less than everything.
+        let narrow = maker.flip().then(|| maker.rules()).map(|mut texts| {
+            texts.extend(maker.flip().then(|| "*".to_owned()));
+            texts
+        });
+        let scope = narrow.as_ref().map(|texts| Rules::parse(texts.iter().map(String::as_str)).unwrap());
+        let grant = Grant { reverse: rules.clone(), scope, ..Grant::new(rules) };
         let own = Own::new(addresses.iter().copied(), ports.iter().copied());
-        let reference = Reference::new(texts.iter().map(String::as_str), &addresses, &ports);
+        let narrow = narrow.as_ref().map(|texts| texts.iter().map(String::as_str));
+        let reference = Reference::scoped(texts.iter().map(String::as_str), narrow, &addresses, &ports);
         for _ in 0..45 {
             let name = maker.name();
             let case = Case { name: name.as_deref(), address: maker.near(&addresses), port: maker.port() };
             let expected = reference.decide(case.name, case.address, case.port);
             assert_eq!(decide(&grant, &own, case), expected, "{case:?} of {texts:#?}, own {addresses:?} {ports:?}");
             allowed += u32::from(expected.0);
+            let out = |decision: Decision| matches!(decision.rule, RuleRef::Scope(_) | RuleRef::OutOfScope);
+            let to = Destination { name: case.name, address: SocketAddr::new(case.address, case.port) };
+            narrowed += u32::from(out(grant.decide(sudp_tests::clock::epoch(), &to, &own)));
             by_rule += u32::from(expected.1.is_some());
             walled += u32::from(expected.1.is_none() && texts.iter().any(|text| text == "*"));
         }
@@ -34,7 +44,8 @@ fn t02_a_million_decisions_are_those_of_the_reference() {
         }
     }
     // The cases collide: each kind of answer is common.
-    assert!(allowed > 60_000 && by_rule > 2 * allowed - 60_000 && walled > 10_000, "{allowed} {by_rule} {walled}");
+    let told = format!("{allowed} {by_rule} {walled} {narrowed}");
+    assert!(allowed > 60_000 && by_rule > 2 * allowed - 60_000 && walled > 10_000 && narrowed > 30_000, "{told}");
 }
 
 #[test]

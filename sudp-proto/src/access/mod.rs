@@ -16,11 +16,14 @@
 //!    what they say, while `allow *`, `allow 0.0.0.0/0` and a rule by name open nothing that is closed,
 //!    and a metadata address inside a private network is opened by its own address only.
 //! 4. Rules are read in order, and the first that matches decides. If none does, the answer is no.
+//! 5. A [scope](Grant::scope) narrows what the rules allow: if there is one, both must allow. Which closed
+//!    networks are open is for the rules to say, so that a scope of `*:53` is port 53 of whatever they allow.
 
 mod addr;
 mod pool;
 mod rate;
 mod rules;
+mod share;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -33,6 +36,7 @@ pub use addr::{CLOSED, Canonical, Closed, HostError, Network, Opening, canonical
 pub use pool::{Lease, Pool, Sharing, Terms};
 pub use rate::{Admit, Gcra, Limiter, Rate, Rates};
 pub use rules::{Pattern, Ports, Rule, RuleError, RuleProblem, Rules, Verb};
+pub use share::{Allowance, Draw, Seat};
 
 /// What a principal may do, as a snapshot: a change is a new grant.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,6 +47,8 @@ pub struct Grant {
     pub rules: Rules,
     /// Where its reverse tunnels may listen on the server. Empty allows nothing.
     pub reverse: Rules,
+    /// What narrows both, as the scope of a token does; none narrows nothing, and an empty one leaves nothing.
+    pub scope: Option<Rules>,
     /// The delivery classes its tunnels may ask for.
     pub classes: Classes,
     /// On how many links its datagrams may travel at a time, 1 to 8.
@@ -51,7 +57,7 @@ pub struct Grant {
     pub flows: usize,
     /// Sessions at a time.
     pub sessions: usize,
-    /// What each of its sessions may send to destinations.
+    /// What it may send to destinations, over all its sessions.
     pub rates: Rates,
     /// What each of its flows may send to its destinations.
     pub flow_rates: Rates,
@@ -66,6 +72,7 @@ impl Grant {
             version: 0,
             rules,
             reverse: Rules::default(),
+            scope: None,
             classes: Classes::default(),
             copies: 8,
             flows: 8_192,
@@ -86,13 +93,20 @@ impl Grant {
         if self.expired(now) {
             return Decision::no(RuleRef::Expired);
         }
-        let port = to.address.port();
-        if port == 0 {
-            return Decision::no(RuleRef::PortZero);
-        }
-        let decisions = canonical(to.address.ip()).map(|form| self.judge(form, port, to.name, own));
+        let decisions = self.judgements(to, own).map(|(_, decision)| decision);
         let strictest = decisions.reduce(|main, inside| if main.allowed && !inside.allowed { inside } else { main });
         strictest.expect("an address is a form of its own")
+    }
+
+    /// What is decided on each [canonical form](canonical) of the address by itself, for as long as the grant lasts:
+    /// all of them must be allowed.
+    pub fn judgements<'a>(
+        &'a self,
+        to: &Destination<'a>,
+        own: &'a Own,
+    ) -> impl Iterator<Item = (IpAddr, Decision)> + 'a {
+        let Destination { name, address } = *to;
+        canonical(address.ip()).map(move |form| (form, self.judge(form, address.port(), name, own)))
     }
 
     /// Whether a reverse tunnel may listen at `at`, and which rule says so.
@@ -112,7 +126,8 @@ impl Grant {
             Verb::Deny if address.is_unspecified() => rule.ports.covers(at.port()) || at.port() == 0,
             Verb::Allow | Verb::Deny => rule.matches(None, address, at.port()),
         };
-        self.reverse.first(matches).unwrap_or(Decision::no(RuleRef::Default))
+        let decision = self.reverse.first(matches).unwrap_or(Decision::no(RuleRef::Default));
+        self.narrowed(decision, matches)
     }
 
     /// Whether the grant has ended.
@@ -121,6 +136,24 @@ impl Grant {
     }
 
     fn judge(&self, address: IpAddr, port: u16, name: Option<&str>, own: &Own) -> Decision {
+        let decision = self.ruled(address, port, name, own);
+        self.narrowed(decision, |rule| rule.matches(name, address, port))
+    }
+
+    /// What the scope leaves of a decision.
+    fn narrowed(&self, decision: Decision, matches: impl Fn(&Rule) -> bool) -> Decision {
+        let Some(scope) = self.scope.as_ref().filter(|_| decision.allowed) else { return decision };
+        match scope.as_slice().iter().position(matches) {
+            Some(index) if scope.as_slice()[index].verb == Verb::Allow => decision,
+            Some(index) => Decision::no(RuleRef::Scope(index)),
+            None => Decision::no(RuleRef::OutOfScope),
+        }
+    }
+
+    fn ruled(&self, address: IpAddr, port: u16, name: Option<&str>, own: &Own) -> Decision {
+        if port == 0 {
+            return Decision::no(RuleRef::PortZero);
+        }
         if let Some(closed) = addr::never(address) {
             return Decision::no(RuleRef::Closed(closed));
         }
@@ -217,6 +250,8 @@ pub enum RuleRef {
     Default,
     /// The grant has ended.
     Expired,
+    /// The rules allow it, and no rule of the scope does.
+    OutOfScope,
     /// The address is one of the server's own, and no rule opens it.
     Own,
     /// The server itself listens there; no rule opens that.
@@ -225,6 +260,8 @@ pub enum RuleRef {
     PortZero,
     /// The rule with this index, from 0.
     Rule(usize),
+    /// The rules allow it, and the rule of the scope with this index, from 0, does not.
+    Scope(usize),
 }
 
 impl fmt::Display for RuleRef {
@@ -233,10 +270,12 @@ impl fmt::Display for RuleRef {
             Self::Closed(closed) => write!(f, "{closed}"),
             Self::Default => f.write_str("no rule matches"),
             Self::Expired => f.write_str("the grant has ended"),
+            Self::OutOfScope => f.write_str("no rule of the scope matches"),
             Self::Own => f.write_str("an address of the server itself, opened by no rule"),
             Self::OwnPort => f.write_str("a port of the server itself"),
             Self::PortZero => f.write_str("port 0"),
             Self::Rule(index) => write!(f, "rule {}", index.saturating_add(1)),
+            Self::Scope(index) => write!(f, "rule {} of the scope", index.saturating_add(1)),
         }
     }
 }

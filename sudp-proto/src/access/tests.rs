@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use self::forms::textual_forms;
 use super::*;
 use crate::wire::Host;
+
+mod forms;
 
 fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "a test must begin somewhere")]
@@ -281,76 +284,55 @@ fn closed_addresses() -> impl Iterator<Item = IpAddr> {
     })
 }
 
-/// The ways in which people and attackers write an address.
-fn textual_forms(address: IpAddr) -> Vec<String> {
-    match address {
-        IpAddr::V4(v4) => v4_forms(v4.octets()),
-        IpAddr::V6(v6) => v6_forms(v6.segments(), &v6.to_string()),
-    }
+fn scoped(lines: &[&str], scope: &[&str]) -> Grant {
+    Grant { reverse: rules(&["allow 127.0.0.0/8"]), scope: Some(rules(scope)), ..Grant::new(rules(lines)) }
 }
 
-fn v4_forms([a, b, c, d]: [u8; 4]) -> Vec<String> {
-    let number = u32::from_be_bytes([a, b, c, d]);
-    let low = number & 0xff_ffff;
-    let (high, tail) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    let (high_inverted, tail_inverted) = (!high, !tail);
-    let dotted = format!("{a}.{b}.{c}.{d}");
-    let wide = dotted.chars().map(|it| it.to_digit(10).map_or(it, |digit| char::from_u32(0xff10 + digit).unwrap()));
-    vec![
-        wide.collect(),
-        dotted.replace('.', "。"),
-        format!("{dotted}."),
-        format!(" {dotted}"),
-        format!("{dotted}\0"),
-        format!("[{dotted}]"),
-        format!("x@{dotted}"),
-        format!("{dotted}%eth0"),
-        format!("{number}"),
-        format!("0x{number:x}"),
-        format!("0X{number:X}"),
-        format!("0{number:o}"),
-        format!("{a}.{low}"),
-        format!("0x{a:x}.{low}"),
-        format!("{a}.{b}.{tail}"),
-        format!("0{a:03o}.0{b:03o}.0{c:03o}.0{d:03o}"),
-        format!("0x{a:x}.0x{b:x}.0x{c:x}.0x{d:x}"),
-        format!("::ffff:{dotted}"),
-        format!("::FFFF:{high:X}:{tail:X}"),
-        format!("0:0:0:0:0:ffff:{high:x}:{tail:x}"),
-        format!("::{dotted}"),
-        format!("::ffff:0:{dotted}"),
-        format!("64:ff9b::{high:x}:{tail:x}"),
-        format!("64:ff9b::{dotted}"),
-        format!("64:ff9b:1::{dotted}"),
-        format!("2002:{high:x}:{tail:x}::"),
-        format!("2002:{high:x}:{tail:x}::1"),
-        format!("2001:0:{high:x}:{tail:x}::1"),
-        format!("2001:0:808:808:0:0:{high_inverted:x}:{tail_inverted:x}"),
-        format!("[::ffff:{dotted}]"),
-        format!("::ffff:{dotted}%1"),
-        dotted,
-    ]
+#[test]
+fn t02_a_scope_narrows_what_the_rules_allow_and_opens_nothing() {
+    let lines = ["deny 10.0.0.7", "allow 10.0.0.0/8", "allow *.example:53"];
+    let own = Own::default();
+    let ask = |scope: &[&str], name, to: &str| {
+        scoped(&lines, scope).decide(now(), &Destination { name, address: to.parse().unwrap() }, &own)
+    };
+    assert_eq!(ask(&["10.0.0.0/24"], None, "10.0.0.1:53"), yes(1));
+    assert_eq!(ask(&["*:53"], None, "10.0.0.1:53"), yes(1), "what is closed is for the rules to open");
+    assert_eq!(ask(&["*.example"], Some("dns.example"), "8.8.8.8:53"), yes(2));
+    assert_eq!(ask(&["10.0.0.0/24"], None, "10.0.1.1:53"), Decision::no(RuleRef::OutOfScope));
+    assert_eq!(ask(&["deny 10.0.0.2", "*"], None, "10.0.0.2:53"), Decision::no(RuleRef::Scope(0)));
+    assert_eq!(ask(&["*", "deny 10.0.0.2"], None, "10.0.0.2:53"), yes(1));
+    assert_eq!(ask(&[], None, "10.0.0.1:53"), Decision::no(RuleRef::OutOfScope), "an empty one leaves nothing");
+    assert_eq!(ask(&["10.0.0.7", "9.9.9.9", "*"], None, "10.0.0.7:53"), no(0));
+    assert_eq!(ask(&["10.0.0.7", "9.9.9.9", "*"], None, "9.9.9.9:53"), Decision::no(RuleRef::Default));
+    assert!(is_closed(ask(&["192.168.0.0/16"], None, "192.168.0.1:53"), "192.168.0.0/16"));
 }
 
-fn v6_forms(segments: [u16; 8], short: &str) -> Vec<String> {
-    let padded = segments.map(|it| format!("{it:04x}")).join(":");
-    let dotted = padded.rsplitn(3, ':').last().unwrap_or_default();
-    let [.., high, low] = segments;
-    let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-    vec![
-        short.to_uppercase(),
-        padded.to_uppercase(),
-        format!("{dotted}:{a}.{b}.{c}.{d}"),
-        format!("[{short}]"),
-        format!("[{short}"),
-        format!("{short}]"),
-        format!("{short}%eth0"),
-        format!("{short}%1"),
-        format!("{short}."),
-        format!(" {short}"),
-        format!("{short}\n"),
-        format!("{short}/128"),
-        short.into(),
-        padded,
-    ]
+#[test]
+fn t02_a_scope_holds_for_every_form_of_an_address_and_for_listening() {
+    let inside = "[2002:a00:1::1]:53";
+    let grant = |scope: &[&str]| scoped(&["2002::/16", "10.0.0.0/8"], scope);
+    let ask =
+        |grant: Grant| grant.decide(now(), &Destination::from(inside.parse::<SocketAddr>().unwrap()), &Own::default());
+    assert_eq!(ask(grant(&["*"])), yes(0));
+    assert_eq!(ask(grant(&["2002::/16"])), Decision::no(RuleRef::OutOfScope));
+    assert_eq!(ask(grant(&["deny 10.0.0.1", "*"])), Decision::no(RuleRef::Scope(0)));
+    let listen = |scope: &[&str], at: &str| scoped(&[], scope).decide_bind(now(), at.parse().unwrap());
+    assert_eq!(listen(&["127.0.0.1:53"], "127.0.0.1:53"), yes(0));
+    assert_eq!(listen(&["127.0.0.1:53"], "127.0.0.1:54"), Decision::no(RuleRef::OutOfScope));
+    assert_eq!(listen(&["deny *:53", "*"], "127.0.0.1:53"), Decision::no(RuleRef::Scope(0)));
+    assert_eq!(listen(&["*"], "10.0.0.1:53"), Decision::no(RuleRef::Default));
+    let anywhere = Grant { reverse: Rules::open(), ..scoped(&[], &["deny 10.0.0.1", "*"]) };
+    let decision = anywhere.decide_bind(now(), "0.0.0.0:53".parse().unwrap());
+    assert_eq!(decision, Decision::no(RuleRef::Scope(0)), "listening everywhere is listening there, too");
+}
+
+#[test]
+fn each_form_of_an_address_is_told_with_what_decides_on_it() {
+    let (grant, own) = (Grant::new(rules(&["2002::/16"])), Own::default());
+    let to = Destination::from("[2002:a00:1::1]:53".parse::<SocketAddr>().unwrap());
+    let told: Vec<_> = grant.judgements(&to, &own).collect();
+    let [(first, allowed), (second, closed)] = told[..] else { panic!("{told:?}") };
+    assert_eq!((first, allowed), (to.address.ip(), yes(0)));
+    assert!(second == IpAddr::from([10, 0, 0, 1]) && is_closed(closed, "10.0.0.0/8"), "{closed:?}");
+    assert_eq!(grant.decide(now(), &to, &own), closed);
 }

@@ -154,6 +154,7 @@ impl Server {
         let setup = Setup { limits, identity: founded.identity.clone(), access: Some(access), pool, seed };
         let mut session = Session::new(now, Role::Server, setup);
         session.found(founded.session, founded.secret);
+        session.share(founded.allowance.clone());
         Self { carrier: Carrier::new(session), names, id: founded.session, ticket }
     }
 

@@ -3,8 +3,9 @@
 //! Pure and synchronous; it is touched when a stream attaches and when a session begins, loses its
 //! links or ends, never per datagram, so that one lock around it costs nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
+use crate::access::Allowance;
 use crate::config::Limits;
 use crate::event::Event;
 use crate::rng::{Rng, Seed};
@@ -17,7 +18,8 @@ use super::incoming::Claim;
 /// Who a client is to this server, once someone has found out.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Identification {
-    /// The principal: a user, a token, a certificate. Empty is anybody.
+    /// The principal: a user, a token, a certificate. Empty is nobody in particular, whose sessions are not counted
+    /// together.
     pub principal: String,
 }
 
@@ -46,6 +48,8 @@ pub struct Founded {
     pub(super) secret: [u8; 32],
     /// Who its client is.
     pub(super) identity: Identity,
+    /// What it has together with the other sessions of its principal.
+    pub(super) allowance: Allowance,
 }
 
 /// Why a claim is refused; it changed nothing.
@@ -60,6 +64,9 @@ pub struct Registry {
     rng: Rng,
     sessions: BTreeMap<SessionId, Entry>,
     principals: BTreeMap<Identification, Principal>,
+    /// What those had whose last session has ended, the latest last: who comes again goes on with it, or whoever is
+    /// over a limit would only have to come again.
+    left: VecDeque<(Identification, Allowance)>,
     /// Sessions without links.
     detached: usize,
     stance: Stance,
@@ -93,6 +100,7 @@ struct Principal {
     /// Those whose client gave no name.
     unnamed: usize,
     named: BTreeMap<String, Vec<SessionId>>,
+    allowance: Allowance,
 }
 
 impl Principal {
@@ -114,6 +122,7 @@ impl Registry {
             rng: Rng::new(seed),
             sessions: BTreeMap::new(),
             principals: BTreeMap::new(),
+            left: VecDeque::new(),
             detached: 0,
             stance: Stance::default(),
         }
@@ -186,11 +195,13 @@ impl Registry {
 
     /// Knows a session again that was frozen with a former table and thawed now, for the principal that
     /// it had there. It has no link yet.
-    pub fn restore(&mut self, server: &Server, who: Identification) {
+    pub fn restore(&mut self, server: &mut Server, who: Identification) {
         let session = server.session();
         let Some(secret) = session.secret().filter(|_| !self.sessions.contains_key(&server.id())) else { return };
-        let known = Founded { session: server.id(), secret, identity: session.identity().clone() };
-        self.insert(&known, who, session.phase() == Phase::Provisional);
+        let (identity, provisional) = (session.identity().clone(), session.phase() == Phase::Provisional);
+        let known = Founded { session: server.id(), secret, identity, allowance: self.allowance(&who) };
+        server.session_mut().share(known.allowance.clone());
+        self.insert(&known, who, provisional);
         if let Some(entry) = self.sessions.get_mut(&known.session) {
             entry.detached = true;
             self.detached += 1;
@@ -210,8 +221,14 @@ impl Registry {
                 principal.named.remove(&entry.client);
             }
         }
-        if principal.clients() == 0 {
-            self.principals.remove(&entry.who);
+        if principal.clients() == 0
+            && let Some((who, principal)) = self.principals.remove_entry(&entry.who)
+            && !who.principal.is_empty()
+        {
+            if self.left.len() == LEFT {
+                self.left.pop_front();
+            }
+            self.left.push_back((who, principal.allowance));
         }
     }
 
@@ -225,9 +242,22 @@ impl Registry {
         self.sessions.is_empty()
     }
 
+    /// What the sessions of a principal have together. Nobody in particular has nothing together with others.
+    fn allowance(&mut self, who: &Identification) -> Allowance {
+        if who.principal.is_empty() {
+            return Allowance::default();
+        }
+        if let Some(principal) = self.principals.get(who) {
+            return principal.allowance.clone();
+        }
+        let left = self.left.iter().rposition(|(other, _)| other == who);
+        left.and_then(|index| self.left.remove(index)).map(|(_, allowance)| allowance).unwrap_or_default()
+    }
+
     fn insert(&mut self, founded: &Founded, who: Identification, provisional: bool) {
         let Identity { client, incarnation } = founded.identity.clone();
-        let principal = self.principals.entry(who.clone()).or_default();
+        let fresh = || Principal { allowance: founded.allowance.clone(), ..Principal::default() };
+        let principal = self.principals.entry(who.clone()).or_insert_with(fresh);
         if client.is_empty() {
             principal.unnamed += 1;
         } else {
@@ -250,11 +280,13 @@ impl Registry {
             return Err(Refused(Code::Stale));
         }
         let clients = principal.map_or(0, Principal::clients) + usize::from(same.is_empty());
-        if self.sessions.len() >= self.limits.sessions || clients > shares.sessions || same.len() >= RACED {
+        let crowded = clients > shares.sessions && !who.principal.is_empty();
+        if self.sessions.len() >= self.limits.sessions || crowded || same.len() >= RACED {
             return Err(Refused(Code::Full));
         }
         let identity = Identity { client: hello.client.clone(), incarnation: hello.incarnation };
-        let founded = Founded { session: SessionId(self.rng.array()), secret: self.rng.array(), identity };
+        let (session, secret) = (SessionId(self.rng.array()), self.rng.array());
+        let founded = Founded { session, secret, identity, allowance: self.allowance(who) };
         self.insert(&founded, who.clone(), true);
         Ok(founded)
     }
@@ -290,6 +322,8 @@ impl Registry {
 
 /// Sessions of one client at a time: one that stands, and those whose welcome may not have arrived.
 const RACED: usize = 16;
+/// Principals without a session whose allowances are kept.
+const LEFT: usize = 1_024;
 
 #[cfg(test)]
 mod tests;

@@ -374,6 +374,7 @@ impl Session {
         if self.flows.len() >= limit {
             return Err(SendError::Full { limit });
         }
+        let seat = self.seat().map_err(|limit| SendError::Full { limit })?;
         let id = self.flows.draw();
         let open = Open {
             class: treatment.class,
@@ -386,7 +387,8 @@ impl Session {
         };
         let look = now + self.limits.idle_one_shot.min(treatment.idle);
         let key = source.map(|source| (tunnel, source));
-        let slot = self.flows.insert(Flow::new(now, open, true, Limiter::new(Rates::default())), key, look);
+        let flow = Flow { seat, ..Flow::new(now, open, true, Limiter::new(Rates::default())) };
+        let slot = self.flows.insert(flow, key, look);
         self.event(Event::FlowOpened { flow: id, tunnel, by_remote: false });
         Ok(slot)
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::queue::Lane;
-use crate::access::Limiter;
+use crate::access::{Limiter, Seat};
 use crate::stats::{DropReason, Drops};
 use crate::wire::{Address, Class, Code, FlowId, Open, Totals};
 
@@ -54,6 +54,8 @@ pub(crate) struct Flow {
     pub(crate) places: Vec<Place>,
     /// What it may send to its destinations.
     pub(crate) limiter: Limiter,
+    /// Its place among the flows of its principal, until it is refused.
+    pub(crate) seat: Option<Seat>,
     pub(crate) began: Instant,
     /// When it was last used, in either direction.
     pub(crate) used: Instant,
@@ -161,6 +163,7 @@ impl Flow {
             base: Books::default(),
             places: Vec::new(),
             limiter,
+            seat: None,
             began: now,
             used: now,
             look: now,

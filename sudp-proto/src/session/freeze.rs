@@ -24,6 +24,7 @@ use super::renewal::Renewal;
 use super::send::{Batch, Unresolved};
 use super::tunnels::Tunnels;
 use super::{Phase, Session, Setup};
+use crate::access::Allowance;
 use crate::event::LinkLoss;
 use crate::wire::{Code, varint};
 
@@ -88,6 +89,7 @@ impl Session {
         let mut session = Self::new(now, input.take()?, setup);
         session.take(now, &mut input)?;
         input.finish()?;
+        session.share(Allowance::default());
         session.wake(now);
         Ok(session)
     }
@@ -131,7 +133,7 @@ impl Session {
             // Written by parts that need both.
             flows: _, queues: _,
             // From the setup, or begun anew.
-            awake: _, limits: _, access: _, memory: _, link_memory: _, limiter: _, activity: _, unknown: _, scratch: _, records: _, tap: _,
+            awake: _, limits: _, access: _, memory: _, link_memory: _, draw: _, activity: _, unknown: _, scratch: _, records: _, tap: _,
             // Drained before.
             events: _, needs: _, gone: _, lost: _, renewal: _,
         } = self;

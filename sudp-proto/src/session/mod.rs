@@ -38,7 +38,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::access::{Grant, Lease, Limiter, Own, Pool};
+use crate::access::{Allowance, Draw, Grant, Lease, Own, Pool};
 use crate::config::Limits;
 use crate::event::{Event, LinkLoss};
 use crate::rng::{Rng, Seed};
@@ -120,7 +120,8 @@ pub struct Session {
     memory: Lease,
     /// What the links hold of it.
     link_memory: usize,
-    limiter: Limiter,
+    /// What it may have others sent, of what its principal may.
+    draw: Draw,
     events: VecDeque<Event>,
     needs: VecDeque<Need>,
     /// Why the session was lost, until someone asks.
@@ -290,7 +291,7 @@ impl Session {
             frame_limit: None,
             memory: pool.lease(),
             link_memory: 0,
-            limiter: Limiter::new(rates),
+            draw: Draw::new(Allowance::default(), rates),
             events: VecDeque::new(),
             needs: VecDeque::new(),
             lost: None,
@@ -302,6 +303,18 @@ impl Session {
             renewal: Renewal::default(),
             limits,
         }
+    }
+
+    /// Counts its flows and what they send together with those of other sessions, as a principal has them. What it
+    /// has counted so far is nobody else's.
+    pub fn share(&mut self, allowance: Allowance) {
+        let Some(access) = &self.access else { return };
+        for slot in self.flows.slots() {
+            if let Some(flow) = self.flows.at_mut(slot).filter(|flow| !flow.stopped) {
+                flow.seat = Some(allowance.keep());
+            }
+        }
+        self.draw = Draw::new(allowance, access.grant.rates);
     }
 
     /// Takes one event.

@@ -7,7 +7,7 @@ use super::flow::{Direction, Flow, Inbound, Place, PlaceState};
 use super::queue::Slot;
 use super::tap::Spot;
 use super::{Access, Need, Role, Session};
-use crate::access::{Admit, Destination, Limiter};
+use crate::access::{Admit, Destination, Limiter, Seat};
 use crate::event::Event;
 use crate::stats::DropReason;
 use crate::wire::{Address, Class, Closed, Code, Control, FlowClose, FlowId, Host, Open, Record};
@@ -63,7 +63,7 @@ impl Session {
         }
         let (rates, flow_rates) = (access.grant.rates, access.grant.flow_rates);
         self.access = Some(access);
-        self.limiter.set_rates(now, rates);
+        self.draw.set_rates(rates);
         for slot in self.flows.slots() {
             let Some(flow) = self.flows.at_mut(slot).filter(|flow| !flow.ours) else { continue };
             flow.limiter.set_rates(now, flow_rates);
@@ -105,7 +105,7 @@ impl Session {
             return self.hold(slot);
         }
         // What a flow may not send must not use up what the others may.
-        if flow.limiter.admit(now, bytes) != Admit::Yes || self.limiter.admit(now, bytes) != Admit::Yes {
+        if flow.limiter.admit(now, bytes) != Admit::Yes || !self.draw.admit(now, bytes) {
             return self.refuse_datagram(slot, DropReason::Rate, record.address.as_ref().into(), &record.payload);
         }
         let index = match record.address {
@@ -138,6 +138,7 @@ impl Session {
             return;
         }
         flow.stopped = true;
+        flow.seat = None;
         self.witness_inbox(slot, reason_of(code));
         let Some(flow) = self.flows.at_mut(slot) else { return };
         let left = flow.empty_inbox(reason_of(code));
@@ -159,8 +160,8 @@ impl Session {
             // Refused flows hold a place until the remote has answered; one that never answers is no friend.
             return self.fail(now, Code::Limit);
         }
-        let granted = self.access.as_ref().map_or(usize::MAX, |access| access.grant.flows);
-        let crowded = self.flows.len() >= self.limits.flows.min(granted);
+        let seat = self.seat();
+        let crowded = self.flows.len() >= self.limits.flows || seat.is_err();
         let (id, tunnel) = (open.flow, open.tunnel);
         let refusal = if crowded { Some(Code::Full) } else { self.refusal(&open) };
         let destination = match self.role {
@@ -169,7 +170,8 @@ impl Session {
         };
         let rates = self.access.as_ref().map(|access| access.grant.flow_rates).unwrap_or_default();
         let look = now + open.idle.saturating_mul(2).min(LONGEST_IDLE);
-        let slot = self.flows.insert(Flow::new(now, open, false, Limiter::new(rates)), None, look);
+        let flow = Flow { seat: seat.unwrap_or_default(), ..Flow::new(now, open, false, Limiter::new(rates)) };
+        let slot = self.flows.insert(flow, None, look);
         self.event(Event::FlowOpened { flow: id, tunnel, by_remote: true });
         match (refusal, destination) {
             (Some(code), _) => self.refuse_flow(now, slot, code),
@@ -178,6 +180,12 @@ impl Session {
             }
             (None, None) => self.refuse_flow(now, slot, Code::Denied),
         }
+    }
+
+    /// A place for one more flow among those of the principal; a client needs none.
+    pub(crate) fn seat(&self) -> Result<Option<Seat>, usize> {
+        let Some(Access { grant, .. }) = &self.access else { return Ok(None) };
+        self.draw.allowance().seat(grant.flows).map(Some).ok_or(grant.flows)
     }
 
     /// What about an OPEN is refused whatever its destination.

@@ -102,8 +102,10 @@ fn index(rule: RuleRef) -> Option<usize> {
         RuleRef::Closed(_)
         | RuleRef::Default
         | RuleRef::Expired
+        | RuleRef::OutOfScope
         | RuleRef::Own
         | RuleRef::OwnPort
-        | RuleRef::PortZero => None,
+        | RuleRef::PortZero
+        | RuleRef::Scope(_) => None,
     }
 }

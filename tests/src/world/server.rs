@@ -117,8 +117,8 @@ impl World {
         };
         let away = now.saturating_duration_since(since);
         match Server::thaw(now, away, host.names.clone(), setup, frozen) {
-            Ok(thawed) => {
-                host.registry.restore(&thawed, Identification::default());
+            Ok(mut thawed) => {
+                host.registry.restore(&mut thawed, Identification::default());
                 let (at, id) = (host.host, thawed.id());
                 let driver = Box::new(Driver::new(thawed));
                 let machine = self.add(at, Role::Session { driver, server, id });

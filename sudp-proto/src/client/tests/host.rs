@@ -93,8 +93,8 @@ impl Host {
             seed: Seed::from(5_000),
             ticket: Ticket::default(),
         };
-        let server = Server::thaw(now, away, self.names.clone(), setup, frozen).unwrap();
-        self.registry.restore(&server, self.who.clone());
+        let mut server = Server::thaw(now, away, self.names.clone(), setup, frozen).unwrap();
+        self.registry.restore(&mut server, self.who.clone());
         self.sessions.insert(server.id(), server);
     }
 

@@ -197,3 +197,35 @@ fn a_server_that_leaves_or_takes_over_founds_nothing() {
         assert_eq!(registry.join(&unknown, None), Err(Refused(code)));
     }
 }
+
+#[test]
+fn t32_sessions_of_a_principal_have_one_allowance_even_if_it_goes_and_comes_again() {
+    let mut registry = registry(|_| {});
+    let come = |registry: &mut Registry, who: &str, client: &str| found(registry, who, &first(client, (1, 0))).unwrap();
+    let (one, other) = (come(&mut registry, "alice", "laptop"), come(&mut registry, "alice", "phone"));
+    let bob = come(&mut registry, "bob", "laptop");
+    assert!(one.allowance == other.allowance && one.allowance != bob.allowance);
+    registry.remove(one.session);
+    registry.remove(other.session);
+    registry.remove(bob.session);
+    assert!(registry.is_empty());
+    let again = come(&mut registry, "alice", "laptop");
+    assert_eq!(again.allowance, one.allowance);
+    registry.remove(again.session);
+    for index in 0..LEFT {
+        let passing = come(&mut registry, &format!("passer-by {index}"), "");
+        registry.remove(passing.session);
+    }
+    assert_eq!(registry.left.len(), LEFT);
+    assert_ne!(come(&mut registry, "alice", "laptop").allowance, one.allowance, "not for ever");
+}
+
+#[test]
+fn nobody_in_particular_shares_nothing_with_others() {
+    let mut registry = registry(|_| {});
+    let founded: Vec<_> = (0..5).map(|index| found(&mut registry, "", &first("", (index, 0))).unwrap()).collect();
+    assert!(founded.windows(2).all(|pair| pair[0].allowance != pair[1].allowance));
+    founded.iter().for_each(|founded| registry.remove(founded.session));
+    assert_eq!(registry.left.len(), 0);
+    assert!((0..3).map(|index| found(&mut registry, "alice", &first("", (index, 0)))).any(|it| it == Err(Code::Full)));
+}

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::hostile::{controls, data, outcome, records, used};
 use super::pair::{Pair, TUNNEL, source};
-use crate::access::{Classes, Grant, Own, Rate, Rates, Rules};
+use crate::access::{Allowance, Classes, Grant, Own, Rate, Rates, Rules};
 use crate::config::Limits;
 use crate::event::Event;
-use crate::session::{Access, Need, Role, Session, Setup, Treatment, Tunnel, Way};
+use crate::session::{Access, InDoubt, Need, Role, SendError, Session, Setup, Treatment, Tunnel, Way};
 use crate::stats::DropReason;
 use crate::testing::{ms, secs};
 use crate::wire::{Address, Class, Code, Control, FlowId, Host, TunnelId, batch};
@@ -320,4 +320,82 @@ fn nothing_is_delivered_on_a_flow_that_was_refused() {
     pair.server.handle_socket(pair.now, flow, Err(Code::Unreachable));
     pair.inject(Role::Server, link, &[data(100, flow.0)]);
     assert_eq!((pair.served.len(), refused(&pair, flow, DropReason::Closed)), (1, 1));
+}
+
+/// Two sessions of one principal, with this grant.
+fn pairs(grant: &Grant) -> ([Pair; 2], Allowance) {
+    let shared = Allowance::default();
+    let pairs = [(); 2].map(|()| {
+        let mut pair = Pair::new();
+        let setup = Setup { access: Some(access(grant.clone())), ..pair.setup(Role::Server) };
+        pair.server = Session::new(pair.now, Role::Server, setup);
+        pair.server.share(shared.clone());
+        pair.connect();
+        pair
+    });
+    (pairs, shared)
+}
+
+#[test]
+fn t32_flows_are_counted_over_all_sessions_of_a_principal_and_come_back_when_they_end() {
+    let ([mut one, mut other], shared) = pairs(&Grant { flows: 3, ..Grant::open() });
+    for port in [4_000, 4_001] {
+        one.send(port, b"one");
+        other.send(port, b"other");
+    }
+    one.run(secs(1));
+    other.run(secs(1));
+    assert_eq!((one.served.len() + other.served.len(), shared.flows()), (3, 3));
+    drop(one);
+    assert_eq!(shared.flows(), 1, "a session that ends takes none with it");
+    for port in [4_002, 4_003, 4_004] {
+        other.send(port, b"later");
+        other.run(secs(1));
+    }
+    assert_eq!((other.served.len(), shared.flows()), (3, 3));
+    other.run(secs(400));
+    assert_eq!((other.server.flow_count(), shared.flows()), (0, 0), "idle ones make room");
+}
+
+#[test]
+fn t32_a_reverse_tunnel_begins_no_more_flows_than_are_granted() {
+    let ([mut one, mut other], shared) = pairs(&Grant { flows: 2, ..Grant::open() });
+    let tunnel = TunnelId(2);
+    let way = Way::Reverse { listen: source(53), to: Address::from(source(9)) };
+    one.client.add_tunnel(tunnel, Tunnel { way, treatment: Treatment::default(), in_doubt: InDoubt::Drop }).unwrap();
+    one.drain();
+    one.run(ms(200));
+    other.send(4_000, b"forward");
+    other.run(ms(200));
+    let now = one.now;
+    assert!(one.server.handle_datagram(now, tunnel, source(7_000), b"in").is_ok());
+    let full = one.server.handle_datagram(now, tunnel, source(7_001), b"in");
+    assert_eq!(full, Err(SendError::Full { limit: 2 }));
+    assert_eq!(shared.flows(), 2);
+}
+
+#[test]
+fn t32_rates_are_kept_over_all_sessions_of_a_principal() {
+    let rates = Rates { datagrams: Some(Rate { per_second: 1, burst: 6 }), bytes: None };
+    let ([mut one, mut other], _) = pairs(&Grant { rates, ..Grant::open() });
+    for _ in 0..5 {
+        one.send(4_000, b"one");
+    }
+    one.run(ms(100));
+    for _ in 0..5 {
+        other.send(4_000, b"other");
+    }
+    other.run(ms(100));
+    assert_eq!((one.served.len(), other.served.len()), (5, 1));
+}
+
+#[test]
+fn a_thawed_session_counts_its_flows_anew_and_the_refused_ones_do_not() {
+    let ([mut one, _], shared) = pairs(&Grant { flows: 1, ..Grant::open() });
+    one.send(4_000, b"first");
+    one.run(secs(1));
+    one.restart(Role::Server, secs(1));
+    assert_eq!(shared.flows(), 0, "a frozen session has none");
+    one.server.share(shared.clone());
+    assert_eq!(shared.flows(), 1);
 }
