@@ -391,14 +391,7 @@ impl<R: Runtime> Shared<R> {
         {
             return Arc::clone(known);
         }
-        // A machine that does not say what its addresses are is protected by the closed list alone.
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let broadcasts = interfaces.iter().filter_map(|interface| match &interface.addr {
-            if_addrs::IfAddr::V4(v4) => v4.broadcast.map(std::net::IpAddr::from),
-            if_addrs::IfAddr::V6(_) => None,
-        });
-        let addresses = interfaces.iter().map(if_addrs::Interface::ip).chain(broadcasts);
-        let known = Arc::new(Own::new(addresses, self.ports.iter().copied()));
+        let known = Arc::new(crate::own::own(self.ports.iter().copied()));
         *own = Some((now, Arc::clone(&known)));
         known
     }
