@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod acl;
 pub mod args;
 mod bench;
 pub mod capture;
@@ -56,6 +57,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Capture(args) => args.run(None),
         Command::Doctor(args) => args.run(&common),
         Command::Config(command) => command.run(&common),
+        Command::Acl(command) => command.run(&common),
         Command::Completions(completions) => completions.run(),
         Command::Man(pages) => pages.run(),
         Command::Stop(args) => args.run(&BOTH, &common),

@@ -1,11 +1,27 @@
 //! What each may do, as it is configured.
+//!
+//! Without `server.grants` everybody may do what `server.rules` says. With it the first section that speaks of somebody
+//! decides alone, and of whom none speaks may do nothing. `server.rules` are for everybody: they are read before the
+//! rules of any section.
 
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use sudp_tokio::proto::access::{Grant, Network, Pattern, Rule, Rules, Verb};
 
 use super::Identity;
 use crate::config::Server as Settings;
+use crate::config::grants::{PATH, Section, Who};
+
+/// A snapshot of what the configuration grants.
+#[derive(Clone, Debug)]
+pub(crate) struct Book {
+    version: u64,
+    /// What is for everybody.
+    rules: Rules,
+    /// Without sections, everybody may do the same.
+    sections: Arc<[(Section, Rules)]>,
+}
 
 /// What a credential restricts itself to: of what is granted, that which these rules allow as well.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -18,17 +34,20 @@ impl Scope {
     }
 }
 
-/// A snapshot of what the configuration grants.
-#[derive(Clone, Debug)]
-pub(crate) struct Book {
-    version: u64,
-    rules: Rules,
+/// What the book says of somebody.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said<'a> {
+    book: &'a Book,
+    section: Option<usize>,
 }
 
 impl Book {
     /// What is granted by this configuration. A later one has a higher version.
     pub(crate) fn new(settings: &Settings, version: u64) -> Self {
-        Self { version, rules: settings.rules.clone() }
+        let all = |section: &Section| [settings.rules.as_slice(), section.rules.as_slice()].concat();
+        // Those that would be too many together have been refused with the configuration.
+        let with_all = |section: &Section| (section.clone(), Rules::new(all(section)).unwrap_or_default());
+        Self { version, rules: settings.rules.clone(), sections: settings.grants.iter().map(with_all).collect() }
     }
 
     /// How many were in force before this one.
@@ -36,56 +55,107 @@ impl Book {
         self.version
     }
 
-    /// What somebody may do; without a grant, nothing.
+    /// What somebody may do; without a grant, nothing, any more or at all.
     pub(crate) fn grant(&self, who: &Identity) -> Option<Grant> {
-        // Two lists of rules are not one: what is restricted twice is granted by nobody here.
-        if who.scope.is_some() {
-            return None;
+        self.said(who)?.grant(who, SystemTime::now(), sudp_tokio::now())
+    }
+
+    /// What is said of somebody, if anything is.
+    pub(crate) fn said(&self, who: &Identity) -> Option<Said<'_>> {
+        if self.sections.is_empty() {
+            return Some(Said { book: self, section: None });
         }
-        let expires = match who.expires {
-            None => None,
-            Some(end) => {
-                let left = end.duration_since(SystemTime::now()).ok().filter(|left| !left.is_zero())?;
-                // One that no clock of this machine can reach is none.
-                sudp_tokio::now().checked_add(left)
+        let section = self.sections.iter().position(|(section, _)| section.who.iter().any(|it| is(who, it)))?;
+        Some(Said { book: self, section: Some(section) })
+    }
+}
+
+impl Said<'_> {
+    /// What it comes to at this moment, by both clocks: an end that is said in the time of day becomes one that no
+    /// change of the clock moves.
+    pub(crate) fn grant(&self, who: &Identity, today: SystemTime, now: Instant) -> Option<Grant> {
+        let grant = match self.entry() {
+            None => Grant { reverse: listenable(&self.book.rules), ..Grant::new(self.book.rules.clone()) },
+            Some((section, rules)) => {
+                let usual = Grant::new(rules.clone());
+                let (flows, sessions) =
+                    (section.flows.unwrap_or(usual.flows), section.sessions.unwrap_or(usual.sessions));
+                let Section { reverse, classes, copies, rates, flow_rates, .. } = section.clone();
+                Grant { reverse, classes, copies, flows, sessions, rates, flow_rates, ..usual }
             }
         };
-        let (version, reverse) = (self.version, listenable(&self.rules));
-        Some(Grant { version, reverse, expires, ..Grant::new(self.rules.clone()) })
+        let expires = match self.expires(who) {
+            None => None,
+            Some(end) => {
+                let left = end.duration_since(today).ok().filter(|left| !left.is_zero())?;
+                // One that no clock of this machine can reach is none.
+                now.checked_add(left)
+            }
+        };
+        let scope = who.scope.as_ref().map(|Scope(rules)| rules.clone());
+        Some(Grant { version: self.book.version, scope, expires, ..grant })
+    }
+
+    /// When it ends: with the credential or with the section, whichever is first.
+    pub(crate) fn expires(&self, who: &Identity) -> Option<SystemTime> {
+        let section = self.entry().and_then(|(section, _)| section.expires);
+        [section, who.expires].into_iter().flatten().min()
+    }
+
+    /// The path of the section that decides, if one does.
+    pub(crate) fn section(&self) -> Option<String> {
+        Some(format!("{PATH}[{}]", self.section?))
+    }
+
+    /// The path of the rule with this index, where it was written.
+    pub(crate) fn rule(&self, index: usize) -> String {
+        let common = self.book.rules.as_slice().len();
+        match (self.section(), index.checked_sub(common)) {
+            (Some(section), Some(index)) => format!("{section}.rules[{index}]"),
+            (Some(_) | None, _) => format!("server.rules[{index}]"),
+        }
+    }
+
+    /// The path of the rule for listening with this index, where it was written.
+    pub(crate) fn reverse(&self, index: usize) -> String {
+        match self.section() {
+            Some(section) => format!("{section}.reverse[{index}]"),
+            None => {
+                let written = self.book.rules.as_slice().iter().enumerate().filter(|(_, rule)| lets_listen(rule));
+                let index = written.map(|(index, _)| index).nth(index).unwrap_or(index);
+                format!("server.rules[{index}]")
+            }
+        }
+    }
+
+    fn entry(&self) -> Option<&(Section, Rules)> {
+        self.book.sections.get(self.section?)
+    }
+}
+
+/// Whether somebody is meant.
+fn is(who: &Identity, meant: &Who) -> bool {
+    match meant {
+        Who::Everybody => true,
+        Who::Group(group) => who.groups.contains(group),
+        Who::Principal(name) => who.principal == *name,
     }
 }
 
 /// Where rules for destinations let reverse tunnels listen: at addresses and networks they name. That everything may
 /// be sent to is not to say that everything may be listened at.
 fn listenable(rules: &Rules) -> Rules {
+    Rules::new(rules.as_slice().iter().filter(|rule| lets_listen(rule)).cloned().collect()).unwrap_or_default()
+}
+
+fn lets_listen(rule: &Rule) -> bool {
     let all = |network: &Network| network.prefix() == 0;
-    let named = |rule: &&Rule| match (&rule.verb, &rule.host) {
+    match (&rule.verb, &rule.host) {
         (Verb::Deny, _) => true,
         (Verb::Allow, Pattern::Network(network)) => !all(network),
         (Verb::Allow, Pattern::Any | Pattern::Below(_) | Pattern::Name(_)) => false,
-    };
-    Rules::new(rules.as_slice().iter().filter(named).cloned().collect()).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listens(lines: &[&str], at: &str) -> bool {
-        let rules = Rules::parse(lines.iter().copied()).expect("they are rules");
-        let grant = Book { version: 0, rules }.grant(&Identity::default()).expect("everybody has one");
-        grant.decide_bind(sudp_tokio::now(), at.parse().expect("an address")).allowed
-    }
-
-    #[test]
-    fn what_is_named_by_address_may_be_listened_at_and_everything_may_not() {
-        assert!(listens(&["allow 127.0.0.0/8"], "127.0.0.1:5005"));
-        assert!(listens(&["allow 0.0.0.0:5005"], "0.0.0.0:5005"));
-        assert!(!listens(&["allow 127.0.0.1:53"], "127.0.0.1:5005"));
-        assert!(!listens(&["deny 127.0.0.1", "allow 127.0.0.0/8"], "127.0.0.1:5005"));
-        for rule in ["allow *", "allow 0.0.0.0/0", "allow example.com", "allow ::/0"] {
-            assert!(!listens(&[rule], "127.0.0.1:5005"), "{rule}");
-            assert!(!listens(&[rule], "0.0.0.0:5005"), "{rule}");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! The command line: every command, flag and help text.
 
+pub mod acl;
 pub mod bench;
 pub mod capture;
 pub mod cert;
@@ -176,6 +177,9 @@ pub enum Command {
     /// Check, show or begin a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Ask what the rules of a server allow, and why
+    #[command(subcommand)]
+    Acl(acl::AclCommand),
     /// Print the completions for a shell
     #[command(after_help = COMPLETIONS)]
     Completions(man::Completions),
@@ -295,7 +299,7 @@ mod tests {
     fn an_instance_is_started_with_a_file_named_before_or_behind() {
         for line in ["sudpd -c x.yaml start --instance a", "sudpd start -c x.yaml --instance a"] {
             let cli = Cli::read(line.split(' ').map(OsString::from), Some("server".into()));
-            assert_eq!(cli.common.config.as_deref(), Some(std::path::Path::new("x.yaml")), "{line}");
+            assert_eq!(cli.common.config.as_deref(), Some(Path::new("x.yaml")), "{line}");
             assert!(matches!(cli.command, Command::Server(args) if args.manage.is_some()), "{line}");
         }
     }

@@ -50,7 +50,9 @@ fn judge(section: &str, path: &str, entry: &Entry) -> Result<(), String> {
         Value::Nothing | Value::Text(_) => Ok(()),
         Value::Map(_) if key.kind == Kind::Headers => Ok(()),
         Value::List(_) if key.list || key.kind == Kind::Headers => Ok(()),
-        Value::Map(_) if key.kind == Kind::Tunnel => Err(format!("found is {found}; allowed is a list of them")),
+        Value::Map(_) if matches!(key.kind, Kind::Grant | Kind::Tunnel) => {
+            Err(format!("found is {found}; allowed is a list of them"))
+        }
         Value::List(_) | Value::Map(_) => Err(format!("found is {found}; allowed is {}", key.kind)),
     }
 }
@@ -190,7 +192,12 @@ impl<'a> Reader<'a> {
 
     /// Notes that something is wrong with a node.
     pub(crate) fn note(&mut self, node: &Node, path: &str, what: impl fmt::Display) {
-        self.problems.push(Problem::new(&node.origin, path, what));
+        self.note_at(&node.origin, path, what);
+    }
+
+    /// Notes that something is wrong with what was said here.
+    pub(crate) fn note_at(&mut self, at: &Origin, path: &str, what: impl fmt::Display) {
+        self.problems.push(Problem::new(at, path, what));
     }
 
     /// Notes that something is wrong with a key, wherever it was said.

@@ -11,6 +11,7 @@ use sudp_tokio::tls::{self, Identity, Pin, Trust};
 
 use super::auth;
 use super::check::Reader;
+use super::grants;
 use super::keys::KEYS;
 use super::tree::{Entry, Map, Node, Problem, Value, quoted};
 use super::values::{self, Kind};
@@ -72,6 +73,7 @@ fn server(reader: &mut Reader<'_>) -> Server {
     Server {
         listen: reader.many("server.listen", values::read_socket),
         path: reader.one("server.path", read_request_path).unwrap_or_default(),
+        grants: grants::read(reader, rules.as_slice().len()),
         rules,
         anonymous: reader.truth("server.anonymous"),
         auth: auth::auth(reader),

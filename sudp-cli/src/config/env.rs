@@ -85,7 +85,7 @@ pub(crate) fn node_of(key: &Key, text: &str, at: &Origin, problems: &mut Vec<Pro
     let trimmed = text.trim();
     let inside = trimmed.strip_prefix('[').map(str::trim_start);
     // A bracket may also begin an address.
-    let section = trimmed.starts_with('{') && matches!(key.kind, Kind::Headers | Kind::Tunnel);
+    let section = trimmed.starts_with('{') && matches!(key.kind, Kind::Grant | Kind::Headers | Kind::Tunnel);
     let json = section || key.list && inside.is_some_and(|inside| inside.starts_with(['"', '{', ']']));
     if json {
         let mut found = Vec::new();

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::grants::{self, Field};
 use super::keys::{self, KEYS, Key};
 use super::values::{Kind, NEVER};
 use crate::status::Role;
@@ -31,7 +32,16 @@ pub(crate) fn example(role: Option<Role>) -> String {
         }
         open = sections.to_vec();
         let indent = indent(sections.len());
-        for line in wrapped(&format!("{} {}", key.help, allowed(key)), WIDTH - indent.len() - 2) {
+        let mut lines = wrapped(&format!("{} {}", key.help, allowed(key)), WIDTH - indent.len() - 2);
+        for field in fields(key) {
+            let help = format!("{}: {}", field.name, field_help(field).replace('`', ""));
+            let inner = wrapped(&help, WIDTH - indent.len() - 6);
+            lines.extend(inner.into_iter().enumerate().map(|(at, line)| match at {
+                0 => format!("  {line}"),
+                _ => format!("    {line}"),
+            }));
+        }
+        for line in lines {
             let _ = writeln!(text, "{indent}# {line}");
         }
         let _ = writeln!(text, "{indent}#{name}: {}", shown(key));
@@ -60,9 +70,26 @@ pub(crate) fn page() -> String {
         let when = if key.reload { " A reload applies it." } else { "" };
         let body = format!("{} {}{when}", key.help, allowed(key));
         let _ = write!(text, ".TP\n\\fB{}\\fR\n{}\n", roff(key.path), roff(&body));
+        for field in fields(key) {
+            let (path, body) = (format!("{}[].{}", key.path, field.name), field_help(field));
+            let _ = write!(text, ".TP\n\\fB{}\\fR\n{}\n", roff(&path), roff(&body));
+        }
     }
     text.push_str(".SH SEE ALSO\n\\fBsudp\\fR(1), \\fBsudp\\-config\\fR(1)\n");
     text
+}
+
+/// What stands in each section that a key takes.
+fn fields(key: &Key) -> &'static [Field] {
+    if key.kind == Kind::Grant { &grants::FIELDS } else { &[] }
+}
+
+fn field_takes(field: &Field) -> String {
+    if field.list { format!("a list, each {}", field.kind) } else { field.kind.to_string() }
+}
+
+fn field_help(field: &Field) -> String {
+    format!("{} It takes {}; default {}.", field.help, field_takes(field), field.default)
 }
 
 /// What a key takes, in words.
@@ -89,8 +116,10 @@ fn allowed(key: &Key) -> String {
 /// A value as the example shows it: the default, or what it might be.
 fn shown(key: &Key) -> String {
     let text = key.default.as_deref().filter(|default| !default.is_empty()).unwrap_or(key.example);
-    if key.kind == Kind::Headers {
-        return format!("{{{text}}}");
+    match key.kind {
+        Kind::Headers => return format!("{{{text}}}"),
+        Kind::Grant => return format!("[{text}]"),
+        _ => {}
     }
     let scalar = |text: &str| super::show::scalar(text);
     match key.list {
@@ -161,9 +190,30 @@ fn value(kind: Kind) -> Value {
                 {"type": "object", "properties": options, "additionalProperties": false},
             ]})
         }
+        Kind::ByteRate => json!({"type": "string", "pattern": "^[0-9_]+ ?([kKmMgGtT]i?)?[bB]?/s$"}),
+        Kind::Grant => {
+            let properties: Map<String, Value> = grants::FIELDS
+                .iter()
+                .map(|field| {
+                    let one = value(field.kind);
+                    let mut any = if field.list {
+                        vec![json!({"type": "array", "items": one, "minItems": 1})]
+                    } else {
+                        Vec::new()
+                    };
+                    any.extend([one, json!({"type": "null"})]);
+                    (field.name.to_owned(), json!({"description": field_help(field), "anyOf": any}))
+                })
+                .collect();
+            json!({"type": "object", "properties": properties, "additionalProperties": false, "required": ["who"]})
+        }
+        Kind::Moment => json!({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}"}),
+        Kind::Rate => json!({"type": "string", "pattern": "^[0-9_]+/s$"}),
         Kind::RequestPath => json!({"type": "string", "pattern": "^/"}),
         Kind::ServerUrl => json!({"type": "string", "pattern": "^([wW][sS]|[hH][tT][tT][pP])[sS]?://"}),
-        Kind::File | Kind::Levels | Kind::Pin | Kind::Proxy | Kind::Rule | Kind::Socket => json!({"type": "string"}),
+        Kind::File | Kind::Levels | Kind::Pin | Kind::Proxy | Kind::Rule | Kind::Socket | Kind::Who => {
+            json!({"type": "string"})
+        }
     }
 }
 

@@ -184,7 +184,8 @@ fn own() -> Vec<Key> {
 
         server("listen", Kind::Socket, "Where it listens for links. Port 0 picks a free one.").many().by_default("127.0.0.1:8080"),
         server("path", Kind::RequestPath, "The path of the requests that begin a link.").by_default("/sudp"),
-        server("rules", Kind::Rule, "Where clients may send to; the first rule that matches decides, and where none does the answer is no.").many().by_default("").reloaded().like("deny 10.0.0.1,allow 10.0.0.0/8:53"),
+        server("rules", Kind::Rule, "Where everybody may send to; the first rule that matches decides, and where none does the answer is no.").many().by_default("").reloaded().like("deny 10.0.0.1,allow 10.0.0.0/8:53"),
+        server("grants", Kind::Grant, "Who may do what: the first that speaks of a client decides, and of whom none speaks may do nothing. Without it everybody may do what `server.rules` says.").many().reloaded().like("{who: alice, rules: [allow 10.1.0.0/16], flows: 100, expires: 2099-01-01}"),
         server("anonymous", Kind::Bool, "Whether everybody is let in, also from other machines.").by_default("false").reloaded(),
         server("auth.users", Kind::File, "The users and what their passwords come to, as `sudp user` writes them: who shows name and password is let in. A change counts within a second.").reloaded().like("/etc/sudp/users.yaml"),
         server("auth.tokens", Kind::File, "The tokens that let in whoever shows one, as `sudp token` writes them. A change counts within a second.").reloaded().like("/etc/sudp/tokens.yaml"),

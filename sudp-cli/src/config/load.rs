@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::check::{self, IN_FILE, Reader};
 use super::decode::{decode, header_lines};
 use super::env::{self, Environment};
 use super::file::{self, FileError};
+use super::grants;
 use super::keys::{self, KEYS};
 use super::tree::{Map, Node, Origin, Problem, Value};
 use super::values::Kind;
@@ -129,7 +131,8 @@ impl Sources {
         if !problems.is_empty() {
             return Err(refusal(&problems));
         }
-        warnings.extend(unknown.iter().map(ToString::to_string));
+        let over = grants::over(&tree, SystemTime::now());
+        warnings.extend(unknown.iter().chain(&over).map(ToString::to_string));
         let origins =
             KEYS.iter().filter_map(|key| Some((key.path.to_owned(), tree.find(key.path)?.origin.to_string())));
         Ok(Loaded { config, origins: origins.collect(), files, warnings })
@@ -219,6 +222,7 @@ impl Gathered {
             None => [Role::Server, Role::Client].into_iter().filter(said).collect(),
         };
         self.problems.append(&mut self.unknown);
+        self.problems.append(&mut grants::over(&self.tree, SystemTime::now()));
         decode(&self.tree, &roles, &mut self.problems)
     }
 

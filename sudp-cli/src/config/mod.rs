@@ -1,13 +1,15 @@
 //! What is configured: one YAML file for server and client, instance files beside it, the environment and the command line.
 
 mod auth;
-mod check;
-mod decode;
+pub(crate) mod check;
+pub(crate) mod decode;
 mod env;
 pub(crate) mod explain;
 pub(crate) mod file;
+pub(crate) mod grants;
 pub(crate) mod keys;
 pub mod load;
+pub(crate) mod moment;
 mod reach;
 pub(crate) mod show;
 pub(crate) mod tree;
@@ -79,8 +81,10 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// The path of the upgrade request.
     pub path: String,
-    /// Where clients may send to, and at which ports they may listen.
+    /// Where everybody may send to and, without grants, at which ports they may listen.
     pub rules: Rules,
+    /// Who may do what; without sections, everybody what the rules say.
+    pub grants: Vec<grants::Section>,
     /// Whether everybody is let in, wherever it listens.
     pub anonymous: bool,
     /// What clients show of themselves, and what that is checked against.

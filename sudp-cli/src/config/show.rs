@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
+use super::grants;
 use super::keys::{KEYS, Key};
 use super::load::Gathered;
 use super::tree::{Map, Node, Origin, Value};
@@ -114,17 +115,25 @@ fn flow(key: &Key, node: &Node) -> String {
 }
 
 fn json_of(key: &Key, node: &Node) -> Json {
+    json_of_kind(key.kind, key.secret, node)
+}
+
+fn json_of_kind(kind: Kind, secret: bool, node: &Node) -> Json {
+    let inner = |name: &str| match kind {
+        Kind::Grant => grants::field(name).map_or(kind, |field| field.kind),
+        _ => kind,
+    };
     match &node.value {
         Value::Map(map) => map
             .0
             .iter()
-            .map(|entry| (entry.name.clone(), json_of(key, &entry.node)))
+            .map(|entry| (entry.name.clone(), json_of_kind(inner(&entry.name), secret, &entry.node)))
             .collect::<serde_json::Map<_, _>>()
             .into(),
-        _ if key.secret => json!(HIDDEN),
+        _ if secret => json!(HIDDEN),
         Value::Nothing => Json::Null,
-        Value::Text(text) => typed_one(key.kind, text),
-        Value::List(list) => list.iter().map(|node| json_of(key, node)).collect(),
+        Value::Text(text) => typed_one(kind, text),
+        Value::List(list) => list.iter().map(|node| json_of_kind(kind, secret, node)).collect(),
     }
 }
 
@@ -135,11 +144,15 @@ fn typed_one(kind: Kind, text: &str) -> Json {
         Kind::Bool => truth(),
         Kind::Count(..) => number(),
         Kind::Choice(_)
+        | Kind::ByteRate
         | Kind::File
+        | Kind::Grant
         | Kind::Headers
         | Kind::Levels
+        | Kind::Moment
         | Kind::Pin
         | Kind::Proxy
+        | Kind::Rate
         | Kind::RequestPath
         | Kind::Rule
         | Kind::ServerUrl
@@ -147,7 +160,8 @@ fn typed_one(kind: Kind, text: &str) -> Json {
         | Kind::Socket
         | Kind::Text(_)
         | Kind::Time(..)
-        | Kind::Tunnel => None,
+        | Kind::Tunnel
+        | Kind::Who => None,
     };
     typed.unwrap_or_else(|| Json::from(text))
 }

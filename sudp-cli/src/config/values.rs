@@ -11,20 +11,28 @@ use super::tree::quoted;
 pub(crate) enum Kind {
     /// `true` or `false`.
     Bool,
+    /// Bytes in a second.
+    ByteRate,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A number, from least to most.
     Count(usize, usize),
     /// The path of a file.
     File,
+    /// What somebody may do.
+    Grant,
     /// Names and values of HTTP headers.
     Headers,
     /// Levels of the log.
     Levels,
+    /// A point in time.
+    Moment,
     /// The fingerprint of a key.
     Pin,
     /// The URL of a proxy.
     Proxy,
+    /// A number in a second.
+    Rate,
     /// The path of a request.
     RequestPath,
     /// A rule of access.
@@ -41,6 +49,8 @@ pub(crate) enum Kind {
     Time(Duration, Duration),
     /// A tunnel.
     Tunnel,
+    /// Of whom something is said.
+    Who,
 }
 
 /// The word that says that something is not to happen, where that is allowed.
@@ -51,13 +61,17 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bool => f.write_str("true or false"),
+            Self::ByteRate => f.write_str("a size in a second, as 10MiB/s"),
             Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Self::Count(least, most) => write!(f, "a number from {least} to {most}"),
             Self::File => f.write_str("the path of a file"),
+            Self::Grant => f.write_str("a section with `who` and what they may do"),
             Self::Headers => f.write_str("a section of names and values, as `X-Name: value`"),
             Self::Levels => f.write_str("a level (off, error, warn, info, debug, trace), then TARGET=LEVEL as wanted"),
+            Self::Moment => f.write_str("a date, or a date and a time with its zone"),
             Self::Pin => f.write_str("the fingerprint of a key, as sha256/BASE64"),
             Self::Proxy => f.write_str("http://HOST:PORT or socks5://HOST:PORT"),
+            Self::Rate => f.write_str("a number in a second, as 5000/s"),
             Self::RequestPath => f.write_str("a path, as /sudp"),
             Self::Rule => f.write_str("`[allow|deny] HOST[:PORTS]`"),
             Self::ServerUrl => f.write_str("wss://HOST[:PORT][/PATH], or ws:// without TLS"),
@@ -66,6 +80,9 @@ impl fmt::Display for Kind {
             Self::Text(most) => write!(f, "a text of at most {most} bytes"),
             Self::Time(least, most) => write!(f, "a time from {} to {}", time(*least), time(*most)),
             Self::Tunnel => f.write_str("`forward SPEC`, `reverse SPEC`, `socks SPEC`, or a section with one of these"),
+            Self::Who => {
+                f.write_str("the name of a user, group:NAME, token:NAME, cert:NAME, key:NAME, jwt:NAME or '*'")
+            }
         }
     }
 }
@@ -119,6 +136,24 @@ pub(crate) fn read_size(text: &str, least: usize, most: usize) -> Result<usize, 
     };
     let bytes = digits(number).and_then(|number| number.checked_mul(factor));
     bytes.filter(|bytes| (least..=most).contains(bytes)).ok_or_else(|| kind.refuse(text))
+}
+
+/// Reads so many in a second, as `5000/s`.
+pub(crate) fn read_rate(text: &str) -> Result<u64, String> {
+    let refused = || Kind::Rate.refuse(text);
+    let number = text.strip_suffix(PER_SECOND).ok_or_else(refused)?;
+    digits(number)
+        .and_then(|rate| u64::try_from(rate).ok())
+        .filter(|rate| (1..=FASTEST).contains(rate))
+        .ok_or_else(refused)
+}
+
+/// Reads so many bytes in a second, as `10MiB/s`.
+pub(crate) fn read_byte_rate(text: &str) -> Result<u64, String> {
+    let refused = || Kind::ByteRate.refuse(text);
+    let amount = text.strip_suffix(PER_SECOND).ok_or_else(refused)?;
+    let amount = read_size(amount, 1, 1 << 40).map_err(|_| refused())?;
+    u64::try_from(amount).map_err(|_| refused())
 }
 
 /// Reads a time, as `10s`, `200ms` or `1h 30m`.
@@ -200,6 +235,10 @@ fn digits(text: &str) -> Option<usize> {
         && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
     proper.then(|| text.replace('_', "").parse().ok()).flatten()
 }
+
+const PER_SECOND: &str = "/s";
+/// More datagrams than anybody can send.
+const FASTEST: u64 = 1_000_000_000;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 

@@ -97,7 +97,7 @@ pub struct Sample {
 /// Asks an instance how it is; for a person who looks, who has the time for it, also how much passes right now.
 pub fn sample(files: &Files) -> Outcome<Sample> {
     let before = status(files)?;
-    if !std::io::stdout().is_terminal() {
+    if !io::stdout().is_terminal() {
         return Ok(Sample { status: before, rate: None });
     }
     thread::sleep(LOOK);

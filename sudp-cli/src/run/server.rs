@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sudp_tokio::proto::access::{Pool, Rules};
+use sudp_tokio::proto::access::Pool;
 use sudp_tokio::proto::config::Limits;
 use sudp_tokio::proto::wire::{FlowId, SessionId};
 use sudp_tokio::tls::{self, Identity, ServerTls, TlsError};
@@ -83,18 +83,30 @@ impl App {
         if let Some(tls) = &self.tls {
             tell(Note::info("sudp::server", format!("the pin of its key is {}", tls.pin())));
         }
-        self.rules(&settings.rules);
+        self.grants(settings);
         let reachable = settings.listen.iter().any(|at| !at.ip().is_loopback());
         if settings.anonymous && reachable && !asks_for_certificates(settings) {
             tell(Note::warn("sudp::server", "everybody who can reach it is let in (--anonymous)"));
         }
     }
 
-    fn rules(&self, rules: &Rules) {
-        for rule in rules.as_slice() {
-            self.life.tell(Note::info("sudp::server", format!("rule: {rule}")));
+    fn grants(&self, settings: &Settings) {
+        let tell = |text| self.life.tell(Note::info("sudp::server", text));
+        for rule in settings.rules.as_slice() {
+            tell(format!("rule: {rule}"));
         }
-        if rules.as_slice().is_empty() {
+        for section in &settings.grants {
+            let who: Vec<_> = section.who.iter().map(ToString::to_string).collect();
+            let who = who.join(", ");
+            for rule in section.rules.as_slice() {
+                tell(format!("rule for {who}: {rule}"));
+            }
+            for rule in section.reverse.as_slice() {
+                tell(format!("rule for the reverse tunnels of {who}: {rule}"));
+            }
+        }
+        let rules = settings.grants.iter().flat_map(|section| [&section.rules, &section.reverse]);
+        if rules.chain([&settings.rules]).all(|rules| rules.as_slice().is_empty()) {
             let text = "no rule allows anything, so clients can send nowhere; allow it by --allow HOST[:PORTS], as \
                         --allow 127.0.0.0/8 or --allow '*'";
             self.life.tell(Note::warn("sudp::server", text));
@@ -259,8 +271,8 @@ impl App {
             self.life.tell(Note::info("sudp::server", format!("the pin of its key is {}", tls.pin())));
         }
         self.gate.change(rules);
-        if was.rules != is.rules {
-            self.rules(&is.rules);
+        if was.rules != is.rules || was.grants != is.grants {
+            self.grants(is);
         }
         let Some(server) = self.server() else { return Ok(()) };
         self.regrant_all(&server).await;
@@ -383,12 +395,13 @@ mod tests {
         let settings = |port| Settings {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], port))],
             path: "/sudp".into(),
-            rules: Rules::default(),
+            rules: sudp_tokio::proto::access::Rules::default(),
+            grants: Vec::new(),
             anonymous: false,
             auth: crate::config::Auth::default(),
             tls: None,
             threads: 1,
-            shutdown: std::time::Duration::from_secs(1),
+            shutdown: Duration::from_secs(1),
         };
         assert_eq!(identity(&settings(1)), identity(&settings(1)));
         assert_ne!(identity(&settings(1)), identity(&settings(2)));

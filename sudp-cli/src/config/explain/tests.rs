@@ -128,6 +128,11 @@ fn table() -> String {
         let file = if key.secret { format!(" `{}{}`.", key.path, check::IN_FILE) } else { String::new() };
         let takes = takes(key).replace('|', "\\|");
         let _ = writeln!(text, "| `{}` | {takes} | {default} | {reload} | {}{secret}{file} |", key.path, key.help);
+        for field in fields(key) {
+            let (takes, default) = (field_takes(field).replace('|', "\\|"), field.default);
+            let _ =
+                writeln!(text, "| `{}[].{}` | {takes} | {default} | {reload} | {} |", key.path, field.name, field.help);
+        }
         if KEYS.iter().rfind(|key| key.path.starts_with(section)) == Some(key) {
             text.push('\n');
         }

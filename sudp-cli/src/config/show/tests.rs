@@ -42,6 +42,26 @@ fn what_is_shown_is_read_back_as_the_same() {
 }
 
 #[test]
+fn a_grant_is_read_back_as_the_same_and_has_numbers_for_programs() {
+    let file = "server:\n  grants:\n    - who: ['*', \"a{b\"]\n      rules: ['[fd00::/8]:1', 'deny *:53,54']\n      copies: 2\n\
+                \x20     bytes: 1MiB/s\n      expires: 2027-01-31T18:00:00+01:00\n    - {who: bob, reverse: 0.0.0.0}\n";
+    let mut problems = Vec::new();
+    let mut shown = gathered(&[]);
+    shown.tree.overlay(super::super::yaml::read(file, &std::path::Path::new("f").into(), &mut problems));
+    for origins in [false, true] {
+        let yaml = yaml(&shown, origins);
+        let read = super::super::yaml::read(&yaml, &std::path::Path::new("x").into(), &mut problems);
+        assert_eq!(problems, []);
+        assert_eq!(plain(&read), plain(&shown.tree), "{yaml}");
+        assert_eq!(origins, yaml.contains("# f:3:7"), "{yaml}");
+    }
+    let json = json(&shown);
+    let grants = json["keys"].as_array().unwrap().iter().find(|it| it["key"] == "server.grants").unwrap();
+    assert_eq!((&grants["value"][0]["copies"], &grants["value"][0]["bytes"]), (&json!(2), &json!("1MiB/s")));
+    assert_eq!(grants["value"][0]["who"], json!(["*", "a{b"]));
+}
+
+#[test]
 fn a_secret_is_shown_to_nobody() {
     let headers = Map(vec![Entry { name: "X-Token".into(), at: Origin::Default, node: text("canary") }]);
     let shown = gathered(&[
