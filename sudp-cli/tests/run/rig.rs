@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sudp");
+
 /// Longer than anything here takes, however busy the machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -34,7 +36,7 @@ pub(crate) struct End {
 
 impl Sudp {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sudp"));
+        let mut command = Command::new(PROGRAM);
         // What this machine is configured to do is none of a test's business.
         command.env_clear().env("HOME", "/nonexistent").args(arguments);
         Self::of(command)
