@@ -29,13 +29,15 @@ pub enum DropReason {
     Rate,
     /// Sent, never processed, and too old to be sent again.
     Stale,
+    /// An answer to a source that has not shown that answers reach it, beyond what such a source gets.
+    Unconfirmed,
     /// Its destination could not be resolved or reached.
     Unreachable,
 }
 
 impl DropReason {
     /// Every reason, in the order of their names.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Age,
         Self::Closed,
         Self::Codel,
@@ -47,6 +49,7 @@ impl DropReason {
         Self::Poison,
         Self::Rate,
         Self::Stale,
+        Self::Unconfirmed,
         Self::Unreachable,
     ];
 
@@ -64,6 +67,7 @@ impl DropReason {
             Self::Poison => "poison",
             Self::Rate => "rate",
             Self::Stale => "stale",
+            Self::Unconfirmed => "unconfirmed",
             Self::Unreachable => "unreachable",
         }
     }

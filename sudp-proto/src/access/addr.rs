@@ -369,5 +369,13 @@ pub const CLOSED: &[Closed] = &[
     shut(Network::v6(0xff00 << 48, 0, 8), "multicast"),
 ];
 
+/// What counts as one source: an address of IPv4, or a /64 of IPv6.
+pub fn source(from: IpAddr) -> IpAddr {
+    match from.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
+    }
+}
+
 #[cfg(test)]
 mod tests;

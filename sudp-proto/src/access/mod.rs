@@ -22,6 +22,7 @@
 mod addr;
 mod pool;
 mod rate;
+mod reply;
 mod rules;
 mod share;
 
@@ -32,9 +33,10 @@ use std::time::Instant;
 
 use crate::wire::Class;
 
-pub use addr::{CLOSED, Canonical, Closed, HostError, Network, Opening, canonical, parse_host};
+pub use addr::{CLOSED, Canonical, Closed, HostError, Network, Opening, canonical, parse_host, source};
 pub use pool::{Lease, Pool, Sharing, Terms};
 pub use rate::{Admit, Gcra, Limiter, Rate, Rates};
+pub use reply::Replies;
 pub use rules::{Pattern, Ports, Rule, RuleError, RuleProblem, Rules, Verb};
 pub use share::{Allowance, Draw, Seat};
 

@@ -182,6 +182,20 @@ limits! {
     /// Time to decide on a claim. Default 5 s.
     auth_deadline: Time = secs(5), in millis(500)..=secs(60);
 
+    // What goes to those of whom nobody knows that it reaches them.
+
+    /// Bytes a source may be answered with in a window before it has spoken again, however little it sent: a plain
+    /// answer of DNS. Default 4 KiB.
+    reply_first: Bytes = 4 * KIB, in 0..=MIB;
+    /// How many times what it sent it may be answered with, if that is more. Default 3.
+    reply_factor: Count = 3, in 1..=1_000;
+    /// After what time both begin anew. Default 10 s.
+    reply_window: Time = secs(10), in secs(1)..=secs(600);
+    /// Bytes a second that all such sources together are answered with. Default 1 MiB.
+    reply_rate: Bytes = MIB, in 64 * KIB..=1_024 * MIB;
+    /// How many of them are told apart; others are not answered. Default 65,536.
+    reply_sources: Count = 65_536, in 1..=1_048_576;
+
     // What a server holds for all.
 
     /// Connections that have not been admitted, in all. Default 256.

@@ -1,8 +1,9 @@
 //! Streams that belong to no session yet: how many there may be.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
+use crate::access::source;
 use crate::config::Limits;
 use crate::rng::Rng;
 
@@ -44,14 +45,6 @@ impl Strangers {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.all
-    }
-}
-
-/// What counts as one source: an address of IPv4, or a /64 of IPv6.
-fn source(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
     }
 }
 

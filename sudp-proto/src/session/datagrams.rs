@@ -65,11 +65,27 @@ impl Session {
             }
             None => {
                 let begun = self.begin_flow(now, tunnel, Some(source), None);
-                self.count_refusal(now, begun, Whose::Source(tunnel, source), payload)?
+                let slot = self.count_refusal(now, begun, Whose::Source(tunnel, source), payload)?;
+                let unconfirmed = self.is_reached_by_others(tunnel, source);
+                if let Some(flow) = self.flows.at_mut(slot) {
+                    flow.unconfirmed = unconfirmed;
+                }
+                slot
             }
         };
+        if let Some(flow) = self.flows.at_mut(slot).filter(|flow| flow.unconfirmed) {
+            flow.unconfirmed = !self.replies.heard(now, source.ip(), payload.len());
+        }
         let sent = self.send_on(now, slot, None, payload);
         self.count_refusal(now, sent, Whose::Source(tunnel, source), payload)
+    }
+
+    /// Whether a listener is one at which the source of a datagram may be forged. This machine's own addresses come
+    /// from nowhere else.
+    fn is_reached_by_others(&self, tunnel: TunnelId, source: SocketAddr) -> bool {
+        let is_own = |at: SocketAddr| at.ip().to_canonical().is_loopback();
+        let listening = self.tunnels.outcomes.get(&tunnel).and_then(|outcome| outcome.ok());
+        listening.is_some_and(|at| !is_own(at)) && !is_own(source)
     }
 
     /// Begins a flow by hand. Datagrams may follow at once; the OPEN travels with them.

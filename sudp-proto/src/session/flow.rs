@@ -63,6 +63,8 @@ pub(crate) struct Flow {
     pub(crate) look: Instant,
     /// Whether it has a socket, or asked for one.
     pub(crate) socket: bool,
+    /// It began at a listener that others reach, and nobody knows yet that answers reach its source.
+    pub(crate) unconfirmed: bool,
 }
 
 /// Where our direction of a flow stands.
@@ -168,6 +170,7 @@ impl Flow {
             used: now,
             look: now,
             socket: false,
+            unconfirmed: false,
         }
     }
 

@@ -135,7 +135,7 @@ impl Session {
             // From the setup, or begun anew.
             awake: _, limits: _, access: _, memory: _, link_memory: _, draw: _, activity: _, unknown: _, scratch: _, records: _, tap: _,
             // Drained before.
-            events: _, needs: _, gone: _, lost: _, renewal: _,
+            events: _, needs: _, gone: _, lost: _, renewal: _, replies: _,
         } = self;
         // Fenced before: no link lives and none is being dialled.
         let Links { live: _, dialling: _, asked: _, rotation: _, ended, ordinals } = links;

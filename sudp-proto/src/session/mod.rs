@@ -38,7 +38,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::access::{Allowance, Draw, Grant, Lease, Own, Pool};
+use crate::access::{Allowance, Draw, Grant, Lease, Own, Pool, Replies};
 use crate::config::Limits;
 use crate::event::{Event, LinkLoss};
 use crate::rng::{Rng, Seed};
@@ -122,6 +122,8 @@ pub struct Session {
     link_memory: usize,
     /// What it may have others sent, of what its principal may.
     draw: Draw,
+    /// What sources may be answered with that have not shown that answers reach them.
+    replies: Replies,
     events: VecDeque<Event>,
     needs: VecDeque<Need>,
     /// Why the session was lost, until someone asks.
@@ -292,6 +294,7 @@ impl Session {
             memory: pool.lease(),
             link_memory: 0,
             draw: Draw::new(Allowance::default(), rates),
+            replies: Replies::new(&limits),
             events: VecDeque::new(),
             needs: VecDeque::new(),
             lost: None,
@@ -315,6 +318,12 @@ impl Session {
             }
         }
         self.draw = Draw::new(allowance, access.grant.rates);
+    }
+
+    /// Shares what unconfirmed sources may be answered with: listeners of many sessions are to be no more of a
+    /// reflector than that of one.
+    pub fn share_replies(&mut self, replies: &Replies) {
+        self.replies = replies.clone();
     }
 
     /// Takes one event.

@@ -101,6 +101,10 @@ impl Session {
                 Host::Ip(ip) => Some(SocketAddr::new(ip, address.port)),
                 Host::Name(_) => None,
             });
+            let source = flow.open.source.filter(|_| flow.unconfirmed);
+            if source.is_some_and(|source| !self.replies.admit(now, source.ip(), bytes)) {
+                return self.refuse_datagram(slot, DropReason::Unconfirmed, address.into(), &record.payload);
+            }
             flow.inbox.push(Inbound { at: now, address, payload: record.payload });
             return self.hold(slot);
         }

@@ -427,6 +427,7 @@ fn dropped_word(reason: &str, out: bool) -> &'static str {
         ("full", false) => "dropped in: full",
         ("late", false) => "dropped in: late",
         ("rate", false) => "dropped in: rate",
+        ("unconfirmed", false) => "dropped in: unconfirmed",
         ("unreachable", false) => "dropped in: unreachable",
         (_, false) => "dropped in: other",
     }

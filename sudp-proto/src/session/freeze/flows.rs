@@ -170,7 +170,7 @@ fn put_flow(flow: &Flow, out: &mut Out) {
     #[rustfmt::skip]
     let Flow {
         open, ours, short, out: direction, books, inbox, ended, stopped, base, places, began, used, look, socket,
-        home: _, limiter: _, seat: _,
+        home: _, limiter: _, seat: _, unconfirmed: _,
     } = flow;
     // A new socket is not full, and who has something to deliver is listed anew.
     let Inbox { held, finding, bytes: _, blocked: _, listed: _ } = inbox;

@@ -124,7 +124,7 @@ variants! {
     Direction { 0 = Open, 1 = Closing(code), 2 = Closed(code), 3 = Done(code) }
     DropReason {
         0 = Age, 1 = Closed, 2 = Codel, 3 = Denied, 4 = Full, 5 = InDoubt, 6 = Late, 7 = Oversize, 8 = Poison,
-        9 = Rate, 10 = Stale, 11 = Unreachable,
+        9 = Rate, 10 = Stale, 11 = Unreachable, 12 = Unconfirmed,
     }
     Host { 0 = Ip(ip), 1 = Name(name) }
     InDoubt { 0 = Drop, 1 = Resend }

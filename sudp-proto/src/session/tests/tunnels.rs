@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::hostile::{controls, outcome, used};
 use super::pair::{Pair, TUNNEL, source};
-use crate::access::{Grant, Own, Rules};
+use crate::access::{Grant, Own, Replies, Rules};
 use crate::config::Limits;
 use crate::event::Event;
 use crate::session::{Access, InDoubt, Need, Role, SendError, Treatment, Tunnel, TunnelError, Way};
 use crate::testing::{ms, secs};
-use crate::wire::{Address, Bind, Class, Code, Control, TunnelId};
+use crate::stats::DropReason;
+use crate::wire::{Address, Bind, Class, Code, Control, FlowId, TunnelId};
 
 const REVERSE: TunnelId = TunnelId(2);
 
@@ -215,4 +216,72 @@ fn what_enters_a_reverse_tunnel_from_its_far_end_has_no_destination_and_is_refus
     assert!(pair.served.is_empty());
     let refused = Event::FlowClosed { flow, code: Code::Denied };
     assert!(pair.events.contains(&(Role::Client, refused)));
+}
+
+/// A pair whose client listens where others reach it, and a source that is one of them.
+fn reached() -> (Pair, std::net::SocketAddr) {
+    let mut pair = Pair::new();
+    let listen = Some("192.0.2.1:5005".parse().unwrap());
+    pair.client.add_tunnel(REVERSE, tunnel(Way::Forward { listen, to: Some(Address::from(source(9))) })).unwrap();
+    pair.connect();
+    pair.run(ms(100));
+    (pair, "198.51.100.7:4000".parse().unwrap())
+}
+
+fn answer(pair: &mut Pair, flow: FlowId, bytes: usize) {
+    pair.server.handle_answer(pair.now, flow, source(9), &vec![7; bytes]).unwrap();
+    pair.drain();
+    pair.run(ms(100));
+}
+
+#[test]
+fn t05_a_listener_that_others_reach_answers_little_until_its_source_has_spoken_again() {
+    let (mut pair, from) = reached();
+    let flow = pair.client.handle_datagram(pair.now, REVERSE, from, b"question").unwrap();
+    pair.drain();
+    pair.run(ms(100));
+    answer(&mut pair, flow, 4_000);
+    answer(&mut pair, flow, 4_000);
+    assert_eq!(pair.answered.len(), 1, "what else came was beyond its due");
+    assert_eq!(pair.client.counters().dropped_in[DropReason::Unconfirmed], 1);
+
+    pair.client.handle_datagram(pair.now, REVERSE, from, b"and more").unwrap();
+    pair.drain();
+    pair.run(ms(100));
+    for _ in 0..20 {
+        answer(&mut pair, flow, 4_000);
+    }
+    assert_eq!(pair.answered.len(), 21);
+    assert_eq!(pair.client.counters().dropped_in[DropReason::Unconfirmed], 1);
+}
+
+#[test]
+fn t05_a_listener_of_this_machine_alone_answers_whatever_comes() {
+    let mut pair = Pair::new();
+    pair.client.add_tunnel(REVERSE, forward(Some(5_005))).unwrap();
+    pair.connect();
+    pair.run(ms(100));
+    let flow = pair.client.handle_datagram(pair.now, REVERSE, source(4_000), b"question").unwrap();
+    pair.drain();
+    pair.run(ms(100));
+    for _ in 0..20 {
+        answer(&mut pair, flow, 4_000);
+    }
+    assert_eq!(pair.answered.len(), 20);
+}
+
+#[test]
+fn t05_listeners_of_several_sessions_share_one_budget() {
+    let ((mut one, from), (mut other, _)) = (reached(), reached());
+    let replies = Replies::new(&Limits::default());
+    for pair in [&mut one, &mut other] {
+        pair.client.share_replies(&replies);
+        let flow = pair.client.handle_datagram(pair.now, REVERSE, from, b"question").unwrap();
+        pair.drain();
+        pair.run(ms(100));
+        answer(pair, flow, 4_000);
+    }
+    // The second session's question came from where the first had been answered: that is what confirms a source.
+    assert_eq!((one.answered.len(), other.answered.len()), (1, 1));
+    assert_eq!(replies.sources(), 1);
 }
