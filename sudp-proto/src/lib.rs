@@ -41,7 +41,7 @@
 //! use sudp_proto::client::{Client, ClientSetup};
 //! use sudp_proto::config::{Limits, client::{ClientConfig, Scheme, ServerConfig}};
 //! use sudp_proto::driver::{Endpoint, Order};
-//! use sudp_proto::link::{ServerExpect, Subprotocol};
+//! use sudp_proto::link::ServerExpect;
 //! use sudp_proto::server::{
 //!     Admission, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup,
 //! };
@@ -64,7 +64,7 @@
 //! client.add_tunnel(TunnelId(1), Tunnel { way, treatment: Treatment::default(), in_doubt: InDoubt::Drop })?;
 //! client.session_mut().handle_datagram(now, TunnelId(1), application, b"is anybody there?")?;
 //!
-//! let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::default() };
+//! let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
 //! let setup = IncomingSetup { expect, tls: None, limits: limits.clone(), server: 7, seed: Seed::from(2) };
 //! let mut incoming = Incoming::new(now, setup);
 //! let mut registry = Registry::new(limits.clone(), &Seed::from(3));

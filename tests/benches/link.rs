@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::BytesMut;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sudp_proto::Seed;
-use sudp_proto::link::{ClientUpgrade, Link, LinkEvent, LinkLimits, Scheme, ServerExpect, Subprotocol};
+use sudp_proto::link::{ClientUpgrade, Link, LinkEvent, LinkLimits, Scheme, ServerExpect};
 use sudp_tests::clock::epoch;
 
 fn framing(criterion: &mut Criterion) {
@@ -45,7 +45,7 @@ fn pass_message(from: &mut Link, to: &mut Link, message: &[u8]) {
 fn open() -> (Link, Link) {
     let now = epoch();
     let upgrade = ClientUpgrade::new(Scheme::Ws, "sudp.example", 80, "/sudp").expect("a proper upgrade");
-    let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::Required };
+    let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
     let mut client = Link::client(now, upgrade, LinkLimits::default(), Seed::from(1));
     let mut server = Link::server(now, expect, LinkLimits::default(), Seed::from(2));
     server.handle_input(now, &mut BytesMut::from(client.output()));

@@ -14,7 +14,7 @@ use sudp_proto::client::{Client, ClientSetup};
 use sudp_proto::config::Limits;
 use sudp_proto::config::client::{ClientConfig, Scheme, ServerConfig};
 use sudp_proto::driver::{Endpoint, Key, Order};
-use sudp_proto::link::{ServerExpect, Subprotocol};
+use sudp_proto::link::ServerExpect;
 use sudp_proto::server::{Admission, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup};
 use sudp_proto::session::{Access, Need, SendError, Session, Tunnel, Way};
 use sudp_proto::wire::{Address, FlowId, Ticket, TunnelId};
@@ -198,7 +198,7 @@ fn client(now: Instant, seed: u64, pool: &Pool) -> Client {
 /// Takes a client's stream up to the session that its claim is granted.
 fn accept(now: Instant, seed: u64, pool: &Pool, client: &mut Half<Client>) -> Half<Server> {
     let limits = Limits::default();
-    let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::default() };
+    let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
     let setup =
         IncomingSetup { expect, tls: None, limits: limits.clone(), server: 1, seed: Seed::from(seed ^ 1 << 32) };
     let mut incoming = Incoming::new(now, setup);

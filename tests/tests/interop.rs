@@ -200,7 +200,7 @@ fn asking() -> MidHandshake<ClientHandshake<Pipe>> {
 
 /// Lets our server read a request.
 fn asked<R: HandshakeRole<InternalStream = Pipe>>(theirs: &mut MidHandshake<R>) -> Link {
-    let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::Required };
+    let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
     let mut ours = Link::server(epoch(), expect, limits(), Seed::from(2));
     let request = std::mem::take(&mut theirs.get_mut().get_mut().written);
     ours.handle_input(epoch(), &mut BytesMut::from(&request[..]));

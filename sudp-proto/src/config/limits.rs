@@ -200,8 +200,11 @@ limits! {
 
     /// Connections that have not been admitted, in all. Default 256.
     strangers: Count = 256, in 1..=65_536;
-    /// How many of those there are when new ones begin to be dropped, 30 % of them and at the cap all. Default 64.
+    /// How many of those there are when the oldest that has not said what it wants begins to make room for new ones; at
+    /// the cap it always does. Default 64.
     strangers_early: Count = 64, in 1..=65_536;
+    /// In how many of a hundred cases it does. Default 30.
+    strangers_drop: Count = 30, in 0..=100;
     /// Connections that have not been admitted, per IPv4 address or IPv6 /64. Default 16.
     strangers_per_source: Count = 16, in 1..=65_536;
     /// Sessions of a server, with or without links. Default 16,384.

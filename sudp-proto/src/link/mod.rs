@@ -9,6 +9,7 @@ mod answer;
 mod control;
 mod end;
 mod frame;
+mod handed;
 mod http;
 mod limits;
 mod mask;
@@ -30,6 +31,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 pub use answer::Answer;
 pub use end::{AnswerFault, FrameFault, LinkEnd, LinkStage, Refusal, RefusalKind, RequestFault};
+pub use handed::Handed;
 pub use http::HeadFault;
 pub use limits::{LinkDeadlines, LinkLimits};
 pub use proxy::{Proxy, ProxyEnd, ProxyKind};
@@ -91,6 +93,10 @@ pub struct Link {
     /// What lies between the stages and the stream.
     tls: Option<Box<Tls>>,
     frame_limit: Option<usize>,
+    /// What is wrong with a request for the right path is told to nobody who may be a stranger.
+    quiet: bool,
+    /// Bytes stand behind a request that was not answered.
+    early: bool,
     heard: VecDeque<Heard>,
 }
 
@@ -134,6 +140,8 @@ impl Link {
             output: BytesMut::new(),
             tls: None,
             frame_limit: None,
+            quiet: false,
+            early: false,
             heard: VecDeque::new(),
         }
     }
@@ -182,8 +190,12 @@ impl Link {
     }
 
     /// Answers a [`LinkEvent::Request`] with the upgrade.
-    pub fn accept(&mut self, _now: Instant) -> Result<(), WrongStage> {
+    pub fn accept(&mut self, now: Instant) -> Result<(), WrongStage> {
         let Stage::Asked(Asked::Upgrade(request)) = &self.stage else { return Err(WrongStage) };
+        if self.early {
+            self.refuse_with(now, RequestFault::Early, &RequestFault::Early.into());
+            return Err(WrongStage);
+        }
         upgrade::put_accept(request, &mut self.output);
         self.stage = Stage::Open(Open::new(self.role.other()));
         Ok(())
@@ -196,17 +208,12 @@ impl Link {
         Ok(())
     }
 
-    /// Gives up the stream of a request that was not answered, for someone else to serve: the bytes of
-    /// its head. What stands behind it is in the caller's buffer.
-    ///
-    /// A stream under TLS cannot be given up: nobody else has its keys.
-    pub fn hand_over(self) -> Result<Bytes, WrongStage> {
-        if self.tls.is_some() {
-            return Err(WrongStage);
-        }
+    /// Gives up the stream of a request that was not answered, for someone else to serve. It begins with the request's
+    /// head; what stands behind that is in the caller's buffer, or under TLS in what is handed over.
+    pub fn hand_over(self) -> Result<Handed, WrongStage> {
         match self.stage {
-            Stage::Asked(Asked::Stranger(head)) => Ok(head.raw().clone()),
-            Stage::Asked(Asked::Upgrade(request)) => Ok(request.head.raw().clone()),
+            Stage::Asked(Asked::Stranger(head)) => Ok(Handed::new(self.tls, head.raw())),
+            Stage::Asked(Asked::Upgrade(request)) => Ok(Handed::new(self.tls, request.head.raw())),
             Stage::Proxy(..)
             | Stage::Secure(..)
             | Stage::Answer(..)
@@ -367,6 +374,11 @@ impl Link {
             Stage::Head(..) => self.step_head(now, input),
             Stage::Asked(Asked::Stranger(_)) => false,
             Stage::Asked(Asked::Upgrade(_)) if input.is_empty() => false,
+            // It is told so when it is known that it is no stranger.
+            Stage::Asked(Asked::Upgrade(_)) if self.quiet => {
+                self.early = true;
+                false
+            }
             Stage::Asked(Asked::Upgrade(_)) => {
                 self.heard.clear();
                 self.refuse_with(now, RequestFault::Early, &RequestFault::Early.into());
@@ -409,6 +421,7 @@ impl Link {
 
     fn step_head(&mut self, now: Instant, input: &mut BytesMut) -> bool {
         let Stage::Head(scan, expect) = &mut self.stage else { return false };
+        self.quiet = expect.quiet;
         let verdict = match scan.take(input, self.limits.head, self.limits.headers) {
             Ok(None) => return false,
             Ok(Some(head)) => upgrade::judge(head, expect),

@@ -23,6 +23,7 @@ fn expect() -> ServerExpect {
         path: "/sudp".into(),
         origins: vec!["https://ok.example".into()],
         subprotocol: Subprotocol::Required,
+        quiet: false,
     }
 }
 

@@ -285,6 +285,9 @@ pub struct ServerExpect {
     pub origins: Vec<String>,
     /// Whether the subprotocol is wanted.
     pub subprotocol: Subprotocol,
+    /// Whether a request for the path that is not as it must be is one of a stranger, as one for another path is:
+    /// then nobody finds out which path it is by asking badly.
+    pub quiet: bool,
 }
 
 /// A well-formed request for an upgrade, which waits for [`Link::accept`](super::Link::accept) or
@@ -313,6 +316,13 @@ impl fmt::Debug for UpgradeRequest {
 pub struct RequestHead(Head);
 
 impl RequestHead {
+    /// Reads a head that is complete, by the rules of the link.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut input = BytesMut::from(bytes);
+        let head = Scan::new().take(&mut input, bytes.len(), bytes.len()).ok()??;
+        (request_line(&head).is_ok() && input.is_empty()).then_some(Self(head))
+    }
+
     /// The method.
     pub fn method(&self) -> &str {
         self.0.start().split(' ').next().unwrap_or_default()
@@ -366,6 +376,15 @@ pub(super) fn judge(head: Head, expect: &ServerExpect) -> Result<Verdict, Reques
     if !ours || !head.lists("Upgrade", "websocket") {
         return Ok(Verdict::Stranger(RequestHead(head)));
     }
+    let stranger = expect.quiet.then(|| head.clone());
+    match (upgrade(head, expect), stranger) {
+        (Err(_), Some(head)) => Ok(Verdict::Stranger(RequestHead(head))),
+        (verdict, _) => verdict.map(Verdict::Upgrade),
+    }
+}
+
+/// Judges a request for the right path.
+fn upgrade(head: Head, expect: &ServerExpect) -> Result<UpgradeRequest, RequestFault> {
     check_fields(&head)?;
     check_origin(&head, &expect.origins)?;
     let (hello, owner) = (text(&head, HELLO)?, text(&head, OWNER)?);
@@ -374,7 +393,7 @@ pub(super) fn judge(head: Head, expect: &ServerExpect) -> Result<Verdict, Reques
         return Err(RequestFault::Field("Sec-WebSocket-Protocol"));
     }
     second_opinion(&head)?;
-    Ok(Verdict::Upgrade(UpgradeRequest { head: RequestHead(head), hello, owner, subprotocol }))
+    Ok(UpgradeRequest { head: RequestHead(head), hello, owner, subprotocol })
 }
 
 /// Writes the 101.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use crate::access::Pool;
+use crate::access::{Pool, Replies};
 use crate::config::Limits;
 use crate::driver::{Driver, Io, Token, Turn, Way};
 use crate::event::Event;
@@ -18,8 +18,8 @@ use crate::session::Access;
 use crate::wire::{Code, SessionId, Ticket};
 
 use super::{
-    Admission, Claim, Founded, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup, Stance,
-    Strangers,
+    Admission, Claim, Entry, Founded, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup,
+    Stance, Strangers,
 };
 use tokens::{Number, Renamed, Tokens};
 
@@ -71,6 +71,7 @@ pub struct Host {
     next: Number,
     sessions: BTreeMap<SessionId, Number>,
     strangers: Strangers,
+    replies: Replies,
     /// Machines to be driven in the next turn.
     ready: BTreeSet<Number>,
     /// When which machine is due; each has at most one entry.
@@ -101,6 +102,7 @@ impl Host {
     pub fn new(setup: HostSetup) -> Self {
         let mut rng = Rng::new(&setup.seed);
         let registry = Registry::new(setup.limits.clone(), &rng.fork());
+        let replies = Replies::new(&setup.limits);
         Self {
             setup,
             rng,
@@ -110,6 +112,7 @@ impl Host {
             next: 0,
             sessions: BTreeMap::new(),
             strangers: Strangers::default(),
+            replies,
             ready: BTreeSet::new(),
             due: BTreeSet::new(),
             claims: VecDeque::new(),
@@ -120,14 +123,16 @@ impl Host {
     /// Takes on a stream that was just accepted, and names it. None if so many streams are without a
     /// session already that it is to be closed at once.
     pub fn accept(&mut self, now: Instant, from: IpAddr) -> Option<Token> {
-        if !self.strangers.enter(from, &self.setup.limits, &mut self.rng) {
-            return None;
+        match self.strangers.enter(self.next, Some(from), &self.setup.limits, &mut self.rng) {
+            Entry::Out => return None,
+            Entry::In => {}
+            Entry::InsteadOf(other) => self.give_up(other),
         }
         let HostSetup { expect, tls, limits, names, .. } = self.setup.clone();
         let setup = IncomingSetup { expect, tls, limits, server: names.server, seed: self.rng.fork() };
         let mut driver = Box::new(Driver::new(Incoming::new(now, setup)));
         let inside = driver.adopt(Incoming::KEY, BytesMut::new());
-        let number = self.insert(Role::Incoming { driver, from });
+        let number = self.insert(Role::Incoming { driver });
         Some(self.tokens.name(number, inside))
     }
 
@@ -135,7 +140,7 @@ impl Host {
     pub fn handle_ready(&mut self, at: Token, way: Way) {
         let Some((number, inside)) = self.tokens.find(at) else { return };
         match self.machines.get_mut(&number).map(|machine| &mut machine.role) {
-            Some(Role::Incoming { driver, .. }) => driver.handle_ready(inside, way),
+            Some(Role::Incoming { driver }) => driver.handle_ready(inside, way),
             Some(Role::Session(driver)) => driver.handle_ready(inside, way),
             None => return,
         }
@@ -235,7 +240,7 @@ impl Host {
         let Some(machine) = self.machines.get_mut(&number) else { return };
         let doors = &mut Renamed { io, tokens: &mut self.tokens, number };
         let (turn, finished) = match &mut machine.role {
-            Role::Incoming { driver, .. } => (driver.turn(now, doors), driver.endpoint().is_finished()),
+            Role::Incoming { driver } => (driver.turn(now, doors), driver.endpoint().is_finished()),
             Role::Session(driver) => (driver.turn(now, doors), driver.endpoint().is_finished()),
         };
         if turn.again {
@@ -249,14 +254,17 @@ impl Host {
             self.due.extend(turn.deadline.map(|at| (at, number)));
         }
         match &mut machine.role {
-            Role::Incoming { driver, .. } => {
+            Role::Incoming { driver } => {
                 let incoming = driver.endpoint_mut();
                 if incoming.poll_stranger().is_some() {
                     // A stream that ends meanwhile wants no answer.
                     let _ = incoming.answer(now, &Answer::not_found());
                     self.ready.insert(number);
                 }
-                self.claims.extend(incoming.poll_claim().map(|claim| (number, claim)));
+                if let Some(claim) = incoming.poll_claim() {
+                    self.strangers.heard(number);
+                    self.claims.push_back((number, claim));
+                }
             }
             Role::Session(_) => self.hear(now, number),
         }
@@ -286,7 +294,9 @@ impl Host {
     fn found(&mut self, now: Instant, founded: &Founded, access: Access) {
         let HostSetup { limits, names, pool, .. } = self.setup.clone();
         let setup = ServerSetup { limits, access, pool, seed: self.rng.fork(), ticket: Ticket::default() };
-        let driver = Box::new(Driver::new(Server::new(now, founded, names, setup)));
+        let mut server = Server::new(now, founded, names, setup);
+        server.session_mut().share_replies(&self.replies);
+        let driver = Box::new(Driver::new(server));
         let number = self.insert(Role::Session(driver));
         self.sessions.insert(founded.session, number);
     }
@@ -294,11 +304,19 @@ impl Host {
     /// Moves an admitted stream to the driver of its session.
     fn join(&mut self, now: Instant, visitor: Visitor, session: SessionId) -> Option<Result<(), Code>> {
         let to = *self.sessions.get(&session)?;
-        let Some(Role::Incoming { driver, .. }) = self.remove(visitor.0) else { return None };
+        let Some(Role::Incoming { driver }) = self.remove(visitor.0) else { return None };
         let joined = driver.join(now, self.driver_mut(to)?).ok()?;
         self.tokens.hand_on((visitor.0, joined.from), (to, joined.to));
         self.ready.insert(to);
         Some(joined.taken)
+    }
+
+    /// Closes a stream that has not said what it wants, for one that may.
+    fn give_up(&mut self, number: Number) {
+        if let Some(Role::Incoming { driver }) = self.machines.get_mut(&number).map(|machine| &mut machine.role) {
+            driver.endpoint_mut().give_up();
+            self.ready.insert(number);
+        }
     }
 
     fn insert(&mut self, role: Role) -> Number {
@@ -316,9 +334,9 @@ impl Host {
             self.due.remove(&(at, number));
         }
         match &role {
-            Role::Incoming { from, .. } => {
+            Role::Incoming { .. } => {
                 self.claims.retain(|(of, _)| *of != number);
-                self.strangers.leave(*from);
+                self.strangers.leave(number);
             }
             Role::Session(driver) => {
                 let id = driver.endpoint().id();
@@ -333,7 +351,7 @@ impl Host {
         let role = self.remove(number);
         let io = &mut Renamed { io, tokens: &mut self.tokens, number };
         match role {
-            Some(Role::Incoming { driver, .. }) => drop(driver.dismantle(io)),
+            Some(Role::Incoming { driver }) => drop(driver.dismantle(io)),
             Some(Role::Session(driver)) => drop(driver.dismantle(io)),
             None => {}
         }
@@ -342,7 +360,7 @@ impl Host {
     /// The stream of a visitor, if its claim still stands.
     fn deciding(&mut self, visitor: Visitor) -> Option<&mut Incoming> {
         match &mut self.machines.get_mut(&visitor.0)?.role {
-            Role::Incoming { driver, .. } => Some(driver.endpoint_mut()).filter(|incoming| incoming.is_deciding()),
+            Role::Incoming { driver } => Some(driver.endpoint_mut()).filter(|incoming| incoming.is_deciding()),
             Role::Session(_) => None,
         }
     }
@@ -363,7 +381,7 @@ struct Machine {
 
 #[derive(Debug)]
 enum Role {
-    Incoming { driver: Box<Driver<Incoming>>, from: IpAddr },
+    Incoming { driver: Box<Driver<Incoming>> },
     Session(Box<Driver<Server>>),
 }
 

@@ -10,7 +10,9 @@ use bytes::{Bytes, BytesMut};
 use crate::carrier;
 use crate::config::Limits;
 use crate::driver::{Endpoint, Key, Order, sealed};
-use crate::link::{Answer, Link, LinkEnd, LinkEvent, LinkLimits, RequestHead, ServerExpect, ServerTls, WrongStage};
+use crate::link::{
+    Answer, Handed, Link, LinkEnd, LinkEvent, LinkLimits, RequestHead, ServerExpect, ServerTls, WrongStage,
+};
 use crate::rng::Seed;
 use crate::session::{Deadline, Session};
 use crate::wire::{Code, Frame, Hello, Refuse, next_frame};
@@ -192,16 +194,31 @@ impl Incoming {
         self.stage = Stage::Over;
     }
 
-    /// Answers a claim or a stranger as an ordinary web server would.
+    /// Answers a claim or a stranger as an ordinary web server would. A claim that came behind the upgrade has had
+    /// its answer: it is told that it is denied.
     pub fn answer(&mut self, now: Instant, answer: &Answer) -> Result<(), WrongStage> {
+        if let Stage::Deciding { in_band: true, .. } = self.stage {
+            self.refuse(now, Code::Denied);
+            return Ok(());
+        }
         self.stage = Stage::Over;
         self.link.refuse(now, answer)
     }
 
-    /// Gives the stream to someone else: the bytes of the request's head; the rest is in the input. One
-    /// under TLS cannot be given away.
-    pub fn hand_over(self) -> Result<Bytes, WrongStage> {
+    /// Gives the stream to someone else: it begins with the request's head, and what follows that is in the input.
+    pub fn hand_over(self) -> Result<Handed, WrongStage> {
         self.link.hand_over()
+    }
+
+    /// Whether [`hand_over`](Self::hand_over) would give it: not behind the upgrade.
+    pub fn can_hand_over(&self) -> bool {
+        matches!(self.stage, Stage::Stranger | Stage::Deciding { in_band: false, .. })
+    }
+
+    /// Closes the stream without a word.
+    pub fn give_up(&mut self) {
+        self.stage = Stage::Over;
+        self.link.abort();
     }
 
     /// Why the stream ended, once it has; for logs and status.

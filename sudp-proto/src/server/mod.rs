@@ -82,6 +82,7 @@
 //! }
 //! ```
 
+mod forwarded;
 mod host;
 mod incoming;
 mod join;
@@ -103,11 +104,12 @@ use crate::rng::Seed;
 use crate::session::{Access, Deadline, Identity, Role, Session, Setup, ThawError};
 use crate::wire::{Code, Ordinal, SessionId, Ticket, Welcome};
 
+pub use forwarded::forwarded;
 pub use host::{Host, HostSetup, Verdict, Visitor};
 pub use incoming::{Arrival, Claim, Incoming, IncomingSetup};
 pub use join::Joined;
 pub use registry::{Admission, Founded, Identification, Refused, Registry, Shares, Stance};
-pub use strangers::Strangers;
+pub use strangers::{Entry, Strangers};
 
 /// What a server's half of a session is made with.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 use sudp_proto::Seed;
-use sudp_proto::link::{Answer, ClientUpgrade, Link, LinkEvent, LinkLimits, Scheme, ServerExpect, Subprotocol};
+use sudp_proto::link::{Answer, ClientUpgrade, Link, LinkEvent, LinkLimits, Scheme, ServerExpect};
 
 use crate::clock::epoch;
 
@@ -128,7 +128,7 @@ fn client() -> Link {
 }
 
 fn server() -> Link {
-    let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::Required };
+    let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
     Link::server(epoch(), expect, LinkLimits::default(), Seed::from(2))
 }
 

@@ -12,7 +12,7 @@ use sudp_proto::config::Limits;
 use sudp_proto::config::client::{ClientConfig, Scheme, ServerConfig};
 use sudp_proto::driver::{Driver, Endpoint as _};
 use sudp_proto::event::Event;
-use sudp_proto::link::{ServerExpect, Subprotocol};
+use sudp_proto::link::ServerExpect;
 use sudp_proto::server::{
     Admission, Claim, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup,
 };
@@ -225,7 +225,7 @@ impl Bench {
     }
 
     fn accepted(&mut self, now: Instant, conn: Conn) {
-        let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::default() };
+        let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
         let setup = IncomingSetup { expect, tls: None, limits: self.limits.clone(), server: 1, seed: self.rng.fork() };
         let mut driver = Box::new(Driver::new(Incoming::new(now, setup)));
         let token = driver.adopt(Incoming::KEY, BytesMut::new());

@@ -10,7 +10,7 @@ use sudp_proto::access::{Grant, Pool, Rules};
 use sudp_proto::config::Limits;
 use sudp_proto::driver::Driver;
 use sudp_proto::event::Event;
-use sudp_proto::link::{Answer, ServerExpect, Subprotocol};
+use sudp_proto::link::{Answer, ServerExpect};
 use sudp_proto::server::{
     Admission, Claim, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup,
 };
@@ -156,7 +156,7 @@ impl World {
 
     fn accepted(&mut self, now: Instant, server: usize, conn: Conn) {
         let expect =
-            ServerExpect { path: "/sudp".to_owned(), origins: Vec::new(), subprotocol: Subprotocol::default() };
+            ServerExpect { path: "/sudp".to_owned(), ..ServerExpect::default() };
         let setup = IncomingSetup {
             expect,
             tls: None,

@@ -100,7 +100,7 @@ impl Host {
 
     pub(super) fn accept(&mut self, now: Instant) -> u64 {
         self.next += 1;
-        let expect = ServerExpect { path: "/sudp".into(), origins: Vec::new(), subprotocol: Subprotocol::default() };
+        let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
         let (limits, server, seed) = (self.limits.clone(), self.names.server, Seed::from(1_000 + self.next));
         let incoming = Incoming::new(now, IncomingSetup { expect, tls: None, limits, server, seed });
         self.lines.insert(self.next, Line::Incoming(Box::new(incoming), BytesMut::new()));

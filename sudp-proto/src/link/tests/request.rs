@@ -453,8 +453,41 @@ fn a_stranger_is_handed_over_with_every_byte() {
 
     assert!(matches!(link.poll_event(), Some(LinkEvent::Stranger(head)) if head.target() == "/login"));
     assert_eq!(link.accept(epoch()), Err(WrongStage));
-    let head = link.hand_over().unwrap();
-    assert_eq!([&head[..], &input[..]].concat(), request);
+    let mut handed = link.hand_over().unwrap();
+    handed.receive(&mut input).unwrap();
+    assert_eq!(handed.heard()[..], request[..]);
+    handed.say(b"and the answer");
+    handed.finish();
+    assert_eq!(handed.output(), Ok(&b"and the answer"[..]));
+    handed.advance(14);
+    assert_eq!(handed.output(), Ok(&[][..]));
+}
+
+#[test]
+fn t29_what_is_wrong_with_a_request_for_the_path_is_told_to_no_stranger() {
+    let quiet = || {
+        let expect = ServerExpect { path: "/sudp".into(), quiet: true, ..ServerExpect::default() };
+        Link::server(epoch(), expect, LinkLimits::default(), Seed::from(1))
+    };
+    for (part, other) in [
+        ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8"),
+        ("Sec-WebSocket-Protocol: sudp.v1", "Sec-WebSocket-Protocol: chat"),
+        ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Key: x"),
+        ("Host: sudp.example", "Host: sudp.example\r\nOrigin: https://evil.example"),
+        ("Host: sudp.example", "Host: sudp.example\r\nContent-Length: 5"),
+        ("Connection: Upgrade", "Connection: close"),
+    ] {
+        let mut link = quiet();
+        let mut input = BytesMut::from(&with(part, other)[..]);
+        link.handle_input(epoch(), &mut input);
+        assert_eq!(read(&mut link), Stranger, "{other:?}");
+    }
+    let mut link = quiet();
+    let mut input = BytesMut::from(format!("{GOOD}early").as_bytes());
+    link.handle_input(epoch(), &mut input);
+    assert!(matches!(link.poll_event(), Some(LinkEvent::Request(_))), "who it is, is not known yet");
+    assert_eq!(link.accept(epoch()), Err(WrongStage), "T16: and what stands behind it is never read as frames");
+    assert!(link.output().starts_with(b"HTTP/1.1 400 "));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::Limits;
 use crate::event::Event;
-use crate::link::{RequestHead, ServerExpect, Subprotocol};
+use crate::link::{RequestHead, ServerExpect};
 use crate::server::{Incoming, IncomingSetup};
 use crate::testing::epoch;
 use crate::wire::{Attach, FinalCount, Hello, Ordinal, Parameters, Ticket};
@@ -21,7 +21,7 @@ const SHARES: Shares = Shares { sessions: 2 };
 /// Whatever a hello says, as it comes out of a stream.
 fn claim(hello: Hello) -> Claim {
     use crate::driver::Endpoint;
-    let expect = ServerExpect { path: "/".into(), origins: Vec::new(), subprotocol: Subprotocol::default() };
+    let expect = ServerExpect { path: "/".into(), ..ServerExpect::default() };
     let setup = IncomingSetup { expect, tls: None, limits: Limits::default(), server: 1, seed: Seed::from(1) };
     let mut incoming = Incoming::new(epoch(), setup);
     let request = format!(
