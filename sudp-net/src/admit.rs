@@ -17,7 +17,7 @@ use sudp_proto::wire::{Code, SessionId};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Visit {
-    /// Where its stream comes from.
+    /// Where it comes from. If a proxy that is trusted says so, the port is not known, and 0.
     pub from: SocketAddr,
     /// What it says of itself; its credentials are in the head of its request.
     pub claim: Claim,
@@ -83,6 +83,31 @@ pub enum Verdict {
     Refuse(Code),
     /// It gets an ordinary answer, as if this were any web server.
     Answer(Answer),
+    /// Its stream is passed on to a web server at this address, from the first byte of its request.
+    HandOver(SocketAddr),
+    /// Its stream is closed without a word.
+    Drop,
+}
+
+/// What whoever is not let in gets to see.
+#[derive(Clone, Debug)]
+pub enum Stranger {
+    /// An ordinary answer.
+    Answer(Answer),
+    /// What a web server at this address says: the stream is passed on to it, from the first byte of the request.
+    HandOver(SocketAddr),
+    /// Nothing: the stream is closed.
+    Drop,
+}
+
+impl From<Stranger> for Verdict {
+    fn from(stranger: Stranger) -> Self {
+        match stranger {
+            Stranger::Answer(answer) => Self::Answer(answer),
+            Stranger::HandOver(to) => Self::HandOver(to),
+            Stranger::Drop => Self::Drop,
+        }
+    }
 }
 
 /// Decides who is let in.
@@ -102,9 +127,9 @@ pub trait Admit: Send + Sync + 'static {
         std::future::ready(None)
     }
 
-    /// Answers a request that is not ours.
-    fn answer(&self, _from: SocketAddr, _head: &RequestHead) -> Answer {
-        Answer::not_found()
+    /// Answers a request that is not ours. It may take its time, as a decision may.
+    fn answer(&self, _from: SocketAddr, _head: &RequestHead) -> impl Future<Output = Stranger> + Send + 'static {
+        std::future::ready(Stranger::Answer(Answer::not_found()))
     }
 }
 

@@ -21,6 +21,7 @@ mod mailbox;
 mod own;
 mod proxy;
 mod ready;
+mod relay;
 mod resolve;
 mod runtime;
 mod server;
@@ -35,7 +36,7 @@ mod watch;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use admit::{Admit, Admitted, Anyone, Pass, Renewal, Verdict, Visit};
+pub use admit::{Admit, Admitted, Anyone, Pass, Renewal, Stranger, Verdict, Visit};
 pub use client::{Client, ClientOptions, ClientStats, Listening};
 pub use clock::now;
 pub use error::{BindError, ConnectError, Gone, TunnelRefused};
@@ -44,7 +45,7 @@ pub use flow::{Flow, FlowClosed};
 pub use own::own;
 pub use proxy::{ProxyError, ProxyRules, ProxyUrl, ProxyUrlError};
 pub use runtime::{Accept, Ready, Runtime, Timer};
-pub use server::{Server, ServerOptions};
+pub use server::{Server, ServerOptions, Turned};
 pub use sudp_proto as proto;
 pub use tap::{Captured, Records};
 pub use tcp::{Congestion, TcpOptions};

@@ -1,8 +1,9 @@
 //! A server: tasks that accept, one task for each session, and the handle to them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_channel::oneshot;
-use sudp_proto::access::{Grant, Own, Pool};
+use sudp_proto::access::{Grant, Network, Own, Pool, Replies};
 use sudp_proto::config::Limits;
 use sudp_proto::event::Event;
 use sudp_proto::link::{self, ServerExpect};
 use sudp_proto::rng::{Rng, Seed};
 use sudp_proto::server::{
-    Founded, Identification, IncomingSetup, Names, Registry, Server as Endpoint, ServerSetup, Stance, Strangers,
+    Entry, Founded, Identification, Incoming, IncomingSetup, Names, Registry, Server as Endpoint, ServerSetup, Stance,
+    Strangers,
 };
 use sudp_proto::session::Access;
 use sudp_proto::wire::{Code, GoAwayReason, SessionId, Ticket};
@@ -46,6 +48,8 @@ pub struct ServerOptions {
     pub listen: Vec<SocketAddr>,
     /// Which requests are ours.
     pub expect: ServerExpect,
+    /// Proxies whose `X-Forwarded-For` says where a request comes from. From anybody else it is ignored.
+    pub proxies: Vec<Network>,
     /// How it speaks TLS; without it, it does not. What is reloaded counts for the next stream.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<ServerTls>>,
@@ -67,6 +71,7 @@ impl ServerOptions {
         Self {
             listen,
             expect: ServerExpect { path: "/sudp".into(), ..ServerExpect::default() },
+            proxies: Vec::new(),
             #[cfg(feature = "tls")]
             tls: None,
             limits: Limits::default(),
@@ -97,14 +102,16 @@ pub(crate) struct Shared<R: Runtime> {
     /// Asks admission about a renewal.
     renew: Renew,
     expect: ServerExpect,
+    pub(crate) proxies: Vec<Network>,
+    replies: Replies,
     #[cfg(feature = "tls")]
     tls: Option<Arc<ServerTls>>,
-    limits: Limits,
+    pub(crate) limits: Limits,
     names: Names,
     memory: Pool,
     rng: Mutex<Rng>,
     registry: Mutex<Registry>,
-    strangers: Mutex<Strangers>,
+    hall: Mutex<Hall<R>>,
     pub(crate) sessions: Mutex<Sessions<R>>,
     /// When it began.
     pub(crate) since: Instant,
@@ -121,7 +128,7 @@ impl<R: Runtime> Server<R> {
     pub fn bind<A: Admit>(runtime: R, options: ServerOptions, admit: A) -> Result<Self, BindError> {
         #[cfg(feature = "tls")]
         let tls = options.tls.clone();
-        let ServerOptions { listen, expect, limits, id, memory, tcp, udp, .. } = options;
+        let ServerOptions { listen, expect, proxies, limits, id, memory, tcp, udp, .. } = options;
         limits.validate()?;
         if listen.is_empty() {
             return Err(BindError::Nowhere);
@@ -145,13 +152,15 @@ impl<R: Runtime> Server<R> {
             events: Subscribers::new(),
             registry: Mutex::new(Registry::new(limits.clone(), &rng.fork())),
             expect,
+            proxies,
+            replies: Replies::new(&limits),
             #[cfg(feature = "tls")]
             tls,
             limits,
             names,
             memory,
             rng: Mutex::new(rng),
-            strangers: Mutex::default(),
+            hall: Mutex::default(),
             sessions: Mutex::default(),
             since: crate::now(),
             ports: listening.iter().map(SocketAddr::port).collect(),
@@ -195,6 +204,12 @@ impl<R: Runtime> Server<R> {
     /// The sessions there are.
     pub fn sessions(&self) -> Vec<SessionId> {
         lock(&self.shared.sessions).live.keys().copied().collect()
+    }
+
+    /// How many streams came to nothing because there were too many without a session.
+    pub fn turned(&self) -> Turned {
+        let hall = lock(&self.shared.hall);
+        Turned { now: hall.strangers.count(), ..hall.turned }
     }
 
     /// Says anew what a session may do. Flows and listeners that it may no longer have are ended; without a
@@ -304,12 +319,55 @@ impl<R: Runtime> Shared<R> {
         None
     }
 
-    pub(crate) fn enter(&self, from: SocketAddr) -> bool {
-        lock(&self.strangers).enter(from.ip(), &self.limits, &mut lock(&self.rng))
+    /// Whether one more stream may come in, under which number.
+    pub(crate) fn enter(&self, from: SocketAddr) -> Option<u64> {
+        let proxy = self.proxies.iter().any(|network| network.contains(from.ip().to_canonical()));
+        let mut hall = lock(&self.hall);
+        let number = hall.next;
+        hall.next += 1;
+        let from = (!proxy).then(|| from.ip());
+        let other = match hall.strangers.enter(number, from, &self.limits, &mut lock(&self.rng)) {
+            Entry::In => return Some(number),
+            Entry::Out => {
+                hall.turned.away += 1;
+                return None;
+            }
+            Entry::InsteadOf(other) => other,
+        };
+        hall.turned.out += 1;
+        let arrival = hall.arrivals.remove(&other);
+        drop(hall);
+        if let Some(arrival) = arrival {
+            // One that has just said what it wants, or has hung up, is past it.
+            let _ = arrival.tell(|core| core.driver.endpoint_mut().give_up());
+        }
+        Some(number)
     }
 
-    pub(crate) fn leave(&self, from: SocketAddr) {
-        lock(&self.strangers).leave(from.ip());
+    /// A stream that entered is driven by the owner of this mailbox.
+    pub(crate) fn drives(&self, number: u64, mailbox: &Arc<Mailbox<Core<R, Incoming>>>) {
+        lock(&self.hall).arrivals.insert(number, Arc::clone(mailbox));
+    }
+
+    /// A stream has said what it wants, and where it comes from. Says whether there is room for it.
+    pub(crate) fn heard(&self, number: u64, from: Option<IpAddr>) -> bool {
+        let mut hall = lock(&self.hall);
+        hall.strangers.heard(number);
+        let room = from.is_none_or(|from| hall.strangers.comes_from(number, from, &self.limits));
+        hall.turned.away += u64::from(!room);
+        room
+    }
+
+    pub(crate) fn leave(&self, number: u64) {
+        let mut hall = lock(&self.hall);
+        hall.strangers.leave(number);
+        hall.arrivals.remove(&number);
+    }
+
+    /// Whether there is memory for one more session: the last tenth is for those there are.
+    pub(crate) fn has_memory(&self) -> bool {
+        let total = self.memory.terms().total;
+        self.memory.free() >= total / FOR_SESSIONS
     }
 
     /// Starts the task of a session that was just founded.
@@ -324,7 +382,8 @@ impl<R: Runtime> Shared<R> {
         let access = Access { grant, own: self.own() };
         let (limits, pool, seed) = (self.limits.clone(), self.memory.clone(), lock(&self.rng).fork());
         let setup = ServerSetup { limits, access, pool, seed, ticket };
-        let endpoint = Endpoint::new(crate::now(), founded, self.names.clone(), setup);
+        let mut endpoint = Endpoint::new(crate::now(), founded, self.names.clone(), setup);
+        endpoint.session_mut().share_replies(&self.replies);
         let mut engine = Engine::new(means, endpoint);
         let about = Arc::new(about);
         let living = Living { mailbox: Arc::clone(engine.mailbox()), about: Arc::clone(&about) };
@@ -397,6 +456,34 @@ impl<R: Runtime> Shared<R> {
     }
 }
 
+/// Streams that belong to no session yet.
+struct Hall<R: Runtime> {
+    strangers: Strangers,
+    /// Who drives them, until they are told to give up.
+    arrivals: BTreeMap<u64, Arc<Mailbox<Core<R, Incoming>>>>,
+    next: u64,
+    turned: Turned,
+}
+
+impl<R: Runtime> Default for Hall<R> {
+    fn default() -> Self {
+        let (strangers, turned) = (Strangers::default(), Turned::default());
+        Self { strangers, arrivals: BTreeMap::new(), next: 0, turned }
+    }
+}
+
+/// Streams that came to nothing because there were too many without a session.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Turned {
+    /// How many there are at the moment without a session.
+    pub now: usize,
+    /// Closed as they came.
+    pub away: u64,
+    /// Closed for others, since they had not said what they want.
+    pub out: u64,
+}
+
 /// The task that owns a session.
 struct Task<R: Runtime> {
     shared: Arc<Shared<R>>,
@@ -454,6 +541,8 @@ const VARINT_SPARE: u32 = 2;
 /// Memory of all sessions, where nobody says otherwise.
 const MEMORY: u64 = 256 << 20;
 const GUARANTEED: u64 = 128 << 10;
+/// One part in so many of the memory is for sessions there are.
+const FOR_SESSIONS: u64 = 10;
 /// How long the addresses of the machine are taken to be what they were.
 const OWN_FRESH: Duration = Duration::from_secs(10);
 /// For how long the last words to the clients are waited for.

@@ -210,6 +210,11 @@ impl Incoming {
         self.link.hand_over()
     }
 
+    /// Whether it waits for someone to decide on it, claim or stranger.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.stage, Stage::Stranger | Stage::Deciding { .. })
+    }
+
     /// Whether [`hand_over`](Self::hand_over) would give it: not behind the upgrade.
     pub fn can_hand_over(&self) -> bool {
         matches!(self.stage, Stage::Stranger | Stage::Deciding { in_band: false, .. })
@@ -341,6 +346,10 @@ impl Endpoint for Incoming {
                 break;
             }
         }
+        // Nobody reads on before the request is answered, and the rest of it waits here.
+        if input.len() > BEHIND {
+            self.give_up();
+        }
     }
 
     fn handle_end(&mut self, now: Instant, _key: Key) {
@@ -432,4 +441,6 @@ fn status(code: Code) -> u16 {
 
 /// A frame where the welcome is waited for.
 const UNEXPECTED: u16 = 1_002;
+/// Bytes behind a request that was not answered.
+const BEHIND: usize = 64 << 10;
 const RETRY: Duration = Duration::from_secs(1);

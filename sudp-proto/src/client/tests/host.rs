@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::rig::{Sessions, open_access};
 use super::*;
 use crate::event::Event;
-use crate::link::{Answer, ServerExpect, Subprotocol};
+use crate::link::{Answer, ServerExpect};
 use crate::server::{
     Admission, Claim, Identification, Incoming, IncomingSetup, Names, Refused, Registry, Server, ServerSetup, Shares,
 };
