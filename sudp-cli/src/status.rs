@@ -53,8 +53,26 @@ pub struct Status {
     pub tunnels: Vec<Tunnel>,
     /// The sessions: a client has none or one.
     pub sessions: Vec<Session>,
+    /// Of a server: those who are not let in, or not yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strangers: Option<Strangers>,
     /// All sessions together, those that have ended included.
     pub traffic: Traffic,
+}
+
+/// Those who are not let in, or not yet.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Strangers {
+    /// Connections that belong to no session at the moment.
+    pub waiting: usize,
+    /// Requests for a session that were refused.
+    pub refused: u64,
+    /// Requests that had to wait, since others of their source had failed to show who they are.
+    pub delayed: u64,
+    /// Sources that are made to wait at the moment.
+    pub penalised: usize,
+    /// Connections that were closed because too many belonged to no session.
+    pub dropped: u64,
 }
 
 /// How an instance is, in one word.

@@ -32,7 +32,8 @@ fn serve(address: &str) -> Outcome<()> {
     for stream in TcpListener::bind(address)?.incoming() {
         let stream = stream?;
         thread::spawn(move || {
-            let expect = ServerExpect { path: "/".into(), subprotocol: Subprotocol::Optional, ..ServerExpect::default() };
+            let expect =
+                ServerExpect { path: "/".into(), subprotocol: Subprotocol::Optional, ..ServerExpect::default() };
             let link = Link::server(Instant::now(), expect, limits(), seed());
             if let Err(error) = Connection::new(stream, link).echo() {
                 eprintln!("{error}");

@@ -1,16 +1,19 @@
 //! The gate of a server: it finds out who asks to come in, and hands out what is granted.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sudp_tokio::proto::access::Grant;
-use sudp_tokio::proto::link::Answer;
+use sudp_tokio::proto::link::{Answer, RequestHead};
 use sudp_tokio::proto::server::Identification;
-use sudp_tokio::{Admit, Admitted, Pass, Verdict, Visit};
+use sudp_tokio::{Admit, Admitted, Pass, Stranger, Verdict, Visit};
 
+use super::audit::{Entry, What};
 use super::book::Book;
 use super::passwords::Passwords;
+use super::porch::Porch;
 use super::sources::Sources;
 use super::{Identity, Why};
 use crate::config::Server as Settings;
@@ -24,6 +27,7 @@ pub(crate) struct Gate(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     passwords: Passwords,
+    porch: Arc<Porch>,
     rules: Mutex<Arc<Rules>>,
 }
 
@@ -46,10 +50,11 @@ pub(crate) struct Followed {
 
 impl Gate {
     /// A gate as it is configured.
-    pub(crate) fn new(settings: &Settings) -> Outcome<Self> {
+    pub(crate) fn new(settings: &Settings, porch: &Arc<Porch>) -> Outcome<Self> {
         let (sources, book) = (Sources::load(settings, None)?, Book::new(settings, 0));
         let rules = Rules { settings: settings.clone(), sources, book };
-        Ok(Self(Arc::new(Inner { passwords: Passwords::new()?, rules: Mutex::new(Arc::new(rules)) })))
+        let (passwords, porch) = (Passwords::new()?, Arc::clone(porch));
+        Ok(Self(Arc::new(Inner { passwords, porch, rules: Mutex::new(Arc::new(rules)) })))
     }
 
     /// Reads all that another configuration names. Nothing changes yet.
@@ -89,13 +94,14 @@ impl Gate {
     }
 
     /// The one place where everybody ends who is not let in. Whatever the reason, what is seen outside is the same.
-    fn turn_away(visit: &Visit, why: &Why) -> Verdict {
-        tracing::warn!(target: "sudp::session", from = %visit.from, "a client was refused: {why}");
-        Verdict::Answer(match why {
+    async fn turn_away(&self, since: Instant, visit: &Visit, why: &Why) -> Verdict {
+        let (porch, reason) = (&self.0.porch, why.to_string());
+        if *why == Why::Busy {
             // It says nothing of whoever asked, known or not.
-            Why::Busy => Answer::unavailable(LATER),
-            _ => Answer::not_found(),
-        })
+            porch.say(&Entry { from: Some(visit.from), reason: &reason, ..Entry::of(What::Refused) });
+            return Verdict::Answer(Answer::unavailable(LATER));
+        }
+        porch.turn_away(since, visit.from, &visit.claim.head, &reason).await.into()
     }
 }
 
@@ -108,19 +114,29 @@ impl Rules {
 
 impl Admit for Gate {
     fn admit(&self, visit: Visit) -> impl Future<Output = Verdict> + Send + 'static {
-        let gate = self.clone();
+        let (gate, since) = (self.clone(), Instant::now());
         async move {
+            if !gate.0.porch.wait(&visit).await {
+                return Verdict::Drop;
+            }
             let rules = gate.rules();
             let identity = match rules.sources.identify(&gate.0.passwords, &visit).await {
                 Ok(identity) => identity,
-                Err(why) => return Self::turn_away(&visit, &why),
+                Err(why) => return gate.turn_away(since, &visit, &why).await,
             };
             let Some(grant) = rules.grant(&identity) else {
-                return Self::turn_away(&visit, &Why::NotGranted(identity.principal));
+                return gate.turn_away(since, &visit, &Why::NotGranted(identity.principal)).await;
             };
-            let who = Identification { principal: identity.principal.clone() };
+            let (from, principal) = (Some(visit.from), identity.principal.clone());
+            gate.0.porch.say(&Entry { from, principal: &principal, ..Entry::of(What::Admitted) });
+            let who = Identification { principal };
             Verdict::Admit(Admitted { who, pass: Some(Arc::new(identity)), ..Admitted::anyone(grant) })
         }
+    }
+
+    fn answer(&self, from: SocketAddr, head: &RequestHead) -> impl Future<Output = Stranger> + Send + 'static {
+        let (porch, since, head) = (Arc::clone(&self.0.porch), Instant::now(), head.clone());
+        async move { porch.see_off(since, from, &head).await }
     }
 }
 

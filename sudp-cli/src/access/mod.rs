@@ -1,13 +1,17 @@
 //! Who is let in, and to what: how a client shows who it is, and what the configuration grants it.
 
+mod audit;
 mod base64;
 pub(crate) mod book;
 mod credential;
 mod gate;
 pub(crate) mod passwords;
+mod penalty;
+mod porch;
 pub(crate) mod records;
 pub(crate) mod secret;
 mod sources;
+mod stranger;
 pub(crate) mod tokens;
 pub(crate) mod users;
 
@@ -16,8 +20,12 @@ use std::time::SystemTime;
 use aws_lc_rs::digest;
 use book::Scope;
 
+pub(crate) use audit::{Entry, What};
 pub(crate) use gate::Gate;
+pub(crate) use porch::Porch;
 pub(crate) use secret::Secret;
+pub use stranger::Strangers;
+pub(crate) use stranger::read as stranger;
 
 /// Who a client has turned out to be. It is kept with each of its sessions, so that what it may do can be found
 /// anew when the configuration changes.

@@ -15,7 +15,7 @@ use super::grants;
 use super::keys::KEYS;
 use super::tree::{Entry, Map, Node, Problem, Value, quoted};
 use super::values::{self, Kind};
-use super::{Client, ClientTls, Config, Log, LogFormat, Server, ServerTls};
+use super::{Client, ClientTls, Config, Log, LogFormat, Server, ServerTls, Strangers};
 use crate::args::spec::{self, TunnelSpec};
 use crate::status::Role;
 
@@ -70,7 +70,13 @@ fn server(reader: &mut Reader<'_>) -> Server {
         reader.blame("server.tls.client_ca", "is of no use without `server.tls.cert`; set that, or leave this out");
     }
     let tls = pair(reader, "server.tls", cert, key).map(|(cert, key)| ServerTls { cert, key, client_ca });
+    let folder = reader.node("server.strangers").and_then(|(_, node)| node.origin.folder());
+    let strangers = reader.one("server.strangers", |text| values::read_strangers(text, folder.as_deref()));
     Server {
+        strangers: strangers.unwrap_or_default(),
+        origins: reader.many("server.origins", read_origin),
+        trusted_proxies: reader.many("server.trusted_proxies", values::read_network),
+        audit: reader.file("server.audit.file"),
         listen: reader.many("server.listen", values::read_socket),
         path: reader.one("server.path", read_request_path).unwrap_or_default(),
         grants: grants::read(reader, rules.as_slice().len()),
@@ -153,6 +159,19 @@ fn read_request_path(text: &str) -> Result<String, String> {
     let proper =
         text.len() <= 1_024 && !text.contains('?') && ClientUpgrade::new(link::Scheme::Ws, "host", 80, text).is_ok();
     if proper { Ok(text.to_owned()) } else { Err(Kind::RequestPath.refuse(text)) }
+}
+
+/// An origin as browsers write it: compared byte by byte, it must be what they send.
+fn read_origin(text: &str) -> Result<String, String> {
+    let (scheme, host) = text.split_once("://").unwrap_or_default();
+    let proper = matches!(scheme, "http" | "https") && !host.is_empty() && text.len() <= 256;
+    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte);
+    let default = host.ends_with(if scheme == "http" { ":80" } else { ":443" });
+    if proper && !default && host.bytes().all(letters) {
+        return Ok(text.to_owned());
+    }
+    let says = "allowed is an origin as browsers write it: in small letters, without a path and without the usual port";
+    Err(format!("{} is not allowed; {says}, as https://example.com", quoted(text)))
 }
 
 /// A tunnel: `forward SPEC` as a text, or a section `{forward: SPEC, class: realtime}`.
@@ -317,6 +336,11 @@ fn serves(reader: &mut Reader<'_>, server: &Server) {
                  `server.auth.users` (--users), by others of `server.auth`, or by `server.tls.client_ca`"
             ),
         );
+    }
+    if let Strangers::File(path) = &server.strangers
+        && let Err(failure) = crate::access::stranger(path)
+    {
+        reader.blame("server.strangers", failure.message);
     }
     for (index, at) in server.listen.iter().enumerate() {
         if at.port() != 0 && server.listen[..index].contains(at) {

@@ -211,9 +211,15 @@ fn value(kind: Kind) -> Value {
         Kind::Rate => json!({"type": "string", "pattern": "^[0-9_]+/s$"}),
         Kind::RequestPath => json!({"type": "string", "pattern": "^/"}),
         Kind::ServerUrl => json!({"type": "string", "pattern": "^([wW][sS]|[hH][tT][tT][pP])[sS]?://"}),
-        Kind::File | Kind::Levels | Kind::Pin | Kind::Proxy | Kind::Rule | Kind::Socket | Kind::Who => {
-            json!({"type": "string"})
-        }
+        Kind::File
+        | Kind::Levels
+        | Kind::Network
+        | Kind::Pin
+        | Kind::Proxy
+        | Kind::Rule
+        | Kind::Socket
+        | Kind::Strangers
+        | Kind::Who => json!({"type": "string"}),
     }
 }
 

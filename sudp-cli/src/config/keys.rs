@@ -192,6 +192,10 @@ fn own() -> Vec<Key> {
         server("tls.cert", Kind::File, "The certificate it shows, then those in between it and its authority, as PEM: with it, it speaks TLS.").reloaded().like("/etc/sudp/cert.pem"),
         server("tls.key", Kind::File, "The key of that certificate, as PEM, which only its owner may read.").reloaded().like("/etc/sudp/key.pem"),
         server("tls.client_ca", Kind::File, "The authorities of which a client must have a certificate, as PEM.").many().by_default("").reloaded().like("/etc/sudp/ca.pem"),
+        server("strangers", Kind::Strangers, "What anybody gets to see who is not let in, whatever the reason: 404, a file, or what a web server says.").by_default("not-found").reloaded().like("/var/www/index.html"),
+        server("origins", Kind::Text(256), "Pages whose scripts may come, as browsers write them; without any, none.").many().by_default("").like("https://example.com"),
+        server("trusted_proxies", Kind::Network, "Proxies whose X-Forwarded-For says where a request comes from.").many().by_default("").like("127.0.0.1"),
+        server("audit.file", Kind::File, "The file in which is written down who was let in and who was not, as JSON; without it, that goes to the log.").like("/var/log/sudp/audit.log"),
         server("threads", Kind::Count(0, 256), "How many threads serve; 0 is one for each core.").by_default("0"),
         server("shutdown", shutdown().0, shutdown().1).by_default("10s").reloaded(),
 

@@ -23,11 +23,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sudp_tokio::ProxyUrl;
-use sudp_tokio::proto::access::Rules;
+use sudp_tokio::proto::access::{Network, Rules};
 use sudp_tokio::proto::config::Limits;
 use sudp_tokio::proto::config::client::ServerConfig;
 use sudp_tokio::tls::Pin;
 
+pub use crate::access::Strangers;
 pub(crate) use auth::Auth;
 
 use crate::args::spec::TunnelSpec;
@@ -91,6 +92,14 @@ pub struct Server {
     pub(crate) auth: Auth,
     /// How it speaks TLS, if it does.
     pub tls: Option<ServerTls>,
+    /// What anybody gets to see who is not let in.
+    pub strangers: Strangers,
+    /// Pages whose scripts may come.
+    pub origins: Vec<String>,
+    /// Proxies whose word on where a request comes from is taken.
+    pub trusted_proxies: Vec<Network>,
+    /// Where is written down who was let in, if not in the log.
+    pub audit: Option<PathBuf>,
     /// How many threads serve; 0 is one for each core.
     pub threads: usize,
     /// How long it takes to finish what is under way when it is told to stop.

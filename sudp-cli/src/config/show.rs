@@ -150,6 +150,7 @@ fn typed_one(kind: Kind, text: &str) -> Json {
         | Kind::Headers
         | Kind::Levels
         | Kind::Moment
+        | Kind::Network
         | Kind::Pin
         | Kind::Proxy
         | Kind::Rate
@@ -158,6 +159,7 @@ fn typed_one(kind: Kind, text: &str) -> Json {
         | Kind::ServerUrl
         | Kind::Size(..)
         | Kind::Socket
+        | Kind::Strangers
         | Kind::Text(_)
         | Kind::Time(..)
         | Kind::Tunnel

@@ -2,8 +2,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
+use sudp_tokio::proto::access::{Network, Pattern, Rule};
+
+use super::Strangers;
 use super::tree::quoted;
 
 /// What a key takes.
@@ -27,6 +31,8 @@ pub(crate) enum Kind {
     Levels,
     /// A point in time.
     Moment,
+    /// An address, or a network of them.
+    Network,
     /// The fingerprint of a key.
     Pin,
     /// The URL of a proxy.
@@ -43,6 +49,8 @@ pub(crate) enum Kind {
     Size(usize, usize),
     /// An address and a port.
     Socket,
+    /// What strangers get.
+    Strangers,
     /// A text of at most so many bytes.
     Text(usize),
     /// A time, from least to most.
@@ -66,6 +74,8 @@ impl fmt::Display for Kind {
             Self::Count(least, most) => write!(f, "a number from {least} to {most}"),
             Self::File => f.write_str("the path of a file"),
             Self::Grant => f.write_str("a section with `who` and what they may do"),
+            Self::Network => f.write_str("an address or a network, as 10.0.0.0/8"),
+            Self::Strangers => f.write_str("not-found, the path of a file, or http://ADDRESS:PORT of a web server"),
             Self::Headers => f.write_str("a section of names and values, as `X-Name: value`"),
             Self::Levels => f.write_str("a level (off, error, warn, info, debug, trace), then TARGET=LEVEL as wanted"),
             Self::Moment => f.write_str("a date, or a date and a time with its zone"),
@@ -191,6 +201,37 @@ pub(crate) fn read_socket(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// Reads an address or a network, as a rule has it.
+pub(crate) fn read_network(text: &str) -> Result<Network, String> {
+    match text.parse::<Rule>() {
+        Ok(Rule { host: Pattern::Network(network), ports, .. }) if ports.is_all() && !text.contains(' ') => Ok(network),
+        Ok(_) => Err(Kind::Network.refuse(text)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads what strangers get; a path begins in this folder.
+pub(crate) fn read_strangers(text: &str, folder: Option<&Path>) -> Result<Strangers, String> {
+    if text == NOT_FOUND {
+        return Ok(Strangers::NotFound);
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return match super::keys::nearest(text, [NOT_FOUND].into_iter()) {
+            Some(near) => Err(format!("{}{}", Kind::Strangers.refuse(text), super::keys::did_you_mean(Some(near)))),
+            None => super::check::read_path(text, folder).map(Strangers::File),
+        };
+    };
+    let at = rest.strip_suffix('/').unwrap_or(rest);
+    let at = at.parse().or_else(|_| at.parse::<IpAddr>().map(|address| SocketAddr::new(address, 80)));
+    match (scheme, at) {
+        ("http", Ok(at)) => Ok(Strangers::Backend(at)),
+        (_, _) => {
+            let why = "a stream is passed on as it is, so to an address, and without TLS";
+            Err(format!("{}; {why}", Kind::Strangers.refuse(text)))
+        }
+    }
+}
+
 /// Reads levels, as `info` or `info,sudp::link=debug`.
 pub(crate) fn read_levels(text: &str) -> Result<String, String> {
     let level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
@@ -240,6 +281,7 @@ const PER_SECOND: &str = "/s";
 /// More datagrams than anybody can send.
 const FASTEST: u64 = 1_000_000_000;
 
+const NOT_FOUND: &str = "not-found";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub(super) fn status() -> Status {
             listening: Some("127.0.0.1:5005".into()),
             error: None,
         }],
+        strangers: None,
         sessions: vec![Session {
             id: "5f3a".into(),
             principal: None,

@@ -18,6 +18,7 @@ mod words;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -72,14 +73,57 @@ fn begin(
         budget: Mutex::new(Budget::new()),
         clock,
     });
-    let writer = Writer { shared: Arc::clone(&shared), sink, lost: 0, why: None };
-    thread::Builder::new()
-        .name("sudp-log".into())
-        .spawn(move || writer.run())
-        .map_err(|error| Failure::new(Exit::Temporary, format_args!("cannot start the thread of the log: {error}")))?;
+    begin_writing(&shared, sink)?;
     let (filter, handle) = reload::Layer::new(Targets::from(levels));
     let subscriber = Registry::default().with(filter).with(Lines(Arc::clone(&shared)));
     Ok((Guard { shared, filter: handle, color }, subscriber))
+}
+
+fn begin_writing(shared: &Arc<Shared>, sink: Sink) -> Outcome {
+    let writer = Writer { shared: Arc::clone(shared), sink, lost: 0, why: None };
+    let begun = thread::Builder::new().name("sudp-log".into()).spawn(move || writer.run());
+    begun
+        .map(drop)
+        .map_err(|error| Failure::new(Exit::Temporary, format_args!("cannot start the thread of the log: {error}")))
+}
+
+/// A file of its own, beside the log, with lines of JSON that have a budget as those of the log do.
+pub(crate) struct Trail(Arc<Shared>);
+
+impl Trail {
+    /// Begins to write into a file, which is rotated as the log is.
+    pub(crate) fn open(path: &Path, log: &Log) -> Outcome<Self> {
+        let log = Log { file: Some(path.to_owned()), format: LogFormat::Json, ..log.clone() };
+        let shared = Arc::new(Shared {
+            shape: AtomicU8::new(pack(shape(&log, false))),
+            queue: Queue::new(),
+            budget: Mutex::new(Budget::new()),
+            clock: Arc::new(SystemTime::now),
+        });
+        begin_writing(&shared, sink(&log, SystemTime::now(), Sink::stderr)?)?;
+        Ok(Self(shared))
+    }
+
+    /// Writes a line, of words that others may have said.
+    pub(crate) fn say(&self, target: &str, message: &str, fields: &[(&str, &dyn fmt::Display)]) {
+        let line = self.0.line(Level::INFO, target, |line| {
+            line.words("message", format_args!("{message}"));
+            fields.iter().for_each(|(name, value)| line.words(name, format_args!("{value}")));
+        });
+        self.0.put(line);
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        self.0.queue.close(FLUSH);
+    }
+}
+
+impl fmt::Debug for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trail").finish_non_exhaustive()
+    }
 }
 
 impl Guard {
@@ -158,6 +202,26 @@ impl Shared {
         Line::new(unpack(self.shape.load(Ordering::Relaxed)), about, record)
     }
 
+    /// Puts a line where the writer finds it, unless whom it speaks of has none left.
+    fn put(&self, Line { text, source }: Line) {
+        if let Some(source) = source {
+            let (now, source) = (Instant::now(), Source::new(source.as_str()));
+            let mut budget = self.budget();
+            let told = budget.due().is_some();
+            let admitted = budget.admit(now, source, text.len());
+            let first = !told && budget.due().is_some();
+            drop(budget);
+            if first {
+                // The writer is to know until when it may sleep.
+                self.queue.wake();
+            }
+            if !admitted {
+                return;
+            }
+        }
+        self.queue.push_line(&text);
+    }
+
     fn budget(&self) -> MutexGuard<'_, Budget> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -177,23 +241,7 @@ struct Lines(Arc<Shared>);
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let about = event.metadata();
-        let Line { text, source } = self.0.line(*about.level(), about.target(), |fields| event.record(fields));
-        if let Some(source) = source {
-            let (now, source) = (Instant::now(), Source::new(source.as_str()));
-            let mut budget = self.0.budget();
-            let told = budget.due().is_some();
-            let admitted = budget.admit(now, source, text.len());
-            let first = !told && budget.due().is_some();
-            drop(budget);
-            if first {
-                // The writer is to know until when it may sleep.
-                self.0.queue.wake();
-            }
-            if !admitted {
-                return;
-            }
-        }
-        self.0.queue.push_line(&text);
+        self.0.put(self.0.line(*about.level(), about.target(), |fields| event.record(fields)));
     }
 }
 

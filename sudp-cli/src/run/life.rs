@@ -205,6 +205,7 @@ impl Life {
             servers: Vec::new(),
             tunnels: Vec::new(),
             sessions: Vec::new(),
+            strangers: None,
             traffic: Traffic::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! A server, from its configuration to its end.
 
+use std::collections::BTreeMap;
 use std::future::ready;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use sudp_tokio::proto::access::Pool;
 use sudp_tokio::proto::config::Limits;
-use sudp_tokio::proto::wire::{FlowId, SessionId};
+use sudp_tokio::proto::event::Event;
+use sudp_tokio::proto::wire::{Code, FlowId, SessionId};
 use sudp_tokio::tls::{self, Identity, ServerTls, TlsError};
 use sudp_tokio::{BindError, Gone, Server, ServerEvent, ServerOptions};
 use tokio::sync::{broadcast, mpsc};
@@ -18,12 +20,12 @@ use super::life::{Life, Signals, cannot_listen, lock, unchanged, until_done};
 use super::rt::{self, Threads};
 use super::tell::{self, Note, session_name};
 use super::{Start, show};
-use crate::access::Gate;
+use crate::access::{Entry, Gate, Porch, What};
 use crate::capture::feed;
 use crate::config::{Config, Server as Settings, ServerTls as Files};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::instance::protocol::{Event, Record, Wanted};
-use crate::status::{Flow, Health, Role, Session, Status};
+use crate::instance::protocol::{Event as Told, Record, Wanted};
+use crate::status::{Flow, Health, Role, Session, Status, Strangers};
 
 /// A server that runs.
 #[derive(Debug)]
@@ -33,6 +35,9 @@ pub struct App {
     listening: Vec<SocketAddr>,
     tls: Option<Arc<ServerTls>>,
     gate: Gate,
+    porch: Arc<Porch>,
+    /// Whose sessions there are, as far as their ends are to be written down.
+    known: Mutex<BTreeMap<SessionId, (SocketAddr, String)>>,
 }
 
 /// Runs a server until it is stopped, by a signal or by `App::stop`.
@@ -62,14 +67,26 @@ impl App {
         let tls = tls.map_err(|error| cannot_tls(&error))?;
         let mut options = ServerOptions::new(settings.listen.clone());
         options.expect.path = settings.path.clone();
+        options.expect.origins = settings.origins.clone();
+        options.expect.quiet = true;
+        options.proxies = settings.trusted_proxies.clone();
         options.tls = tls.clone();
         options.limits = config.limits.clone();
         options.id = identity(settings);
         options.memory = Pool::memory(memory(&config.limits), config.limits.guaranteed as u64);
-        let gate = Gate::new(settings)?;
+        let porch = Arc::new(Porch::new(config)?);
+        let gate = Gate::new(settings, &porch)?;
         let server = Server::bind(threads, options, gate.clone()).map_err(cannot_bind)?;
         let listening = server.local_addrs().to_vec();
-        Ok(Self { life, server: Mutex::new(Some(Arc::new(server))), listening, tls, gate })
+        Ok(Self {
+            life,
+            server: Mutex::new(Some(Arc::new(server))),
+            listening,
+            tls,
+            gate,
+            porch,
+            known: Mutex::default(),
+        })
     }
 
     /// Says what is in force.
@@ -122,8 +139,10 @@ impl App {
     async fn serve(&self) -> Outcome {
         let Some(server) = self.server() else { return Ok(()) };
         let life = Arc::clone(&self.life);
-        let mut events = server.events_where(move |event| {
-            !matches!(event, ServerEvent::Session(_, event) if tell::is_of_flow(event)) || life.minds_flows()
+        let mut events = server.events_where(move |event| match event {
+            ServerEvent::Session(_, Event::FlowClosed { code: Code::Denied, .. }) => true,
+            ServerEvent::Session(_, event) if tell::is_of_flow(event) => life.minds_flows(),
+            _ => true,
         });
         let stopped = self.life.stopped(1);
         tokio::pin!(stopped);
@@ -158,7 +177,10 @@ impl App {
         loop {
             tokio::select! {
                 () = &mut drained => break,
-                Some(event) = events.next() => self.tell(&event),
+                Some(event) = events.next() => {
+                    self.tell(&event);
+                    self.audit(&event);
+                }
             }
         }
         self.life.tell(Note::info("sudp::server", "stopped"));
@@ -167,6 +189,7 @@ impl App {
 
     async fn on_event(&self, server: &Server<Threads>, event: &ServerEvent) {
         self.tell(event);
+        self.audit(event);
         // It may have been admitted just before the rules changed.
         if let ServerEvent::Founded { session, .. } = event
             && self.gate.has_changed()
@@ -204,6 +227,44 @@ impl App {
         }
     }
 
+    /// Writes down what sessions begin and end, and what flows they may not have.
+    fn audit(&self, event: &ServerEvent) {
+        let mut known = lock(&self.known);
+        match event {
+            ServerEvent::Founded { session, from, principal } => {
+                if known.len() >= KNOWN {
+                    // Ends that nobody was told of in time.
+                    known.pop_first();
+                }
+                known.insert(*session, (*from, principal.clone()));
+                let (session, from) = (Some(*session), Some(*from));
+                self.porch.say(&Entry { session, from, principal, ..Entry::of(What::Opened) });
+            }
+            ServerEvent::Session(id, event) => {
+                let (session, who) = (Some(*id), known.get(id).cloned());
+                let from = who.as_ref().map(|(from, _)| *from);
+                let principal = who.as_ref().map_or("", |(_, principal)| principal);
+                match event {
+                    Event::Closed { code, .. } => {
+                        known.remove(id);
+                        let reason = &tell::words(*code);
+                        self.porch.say(&Entry { session, from, principal, reason, ..Entry::of(What::Closed) });
+                    }
+                    Event::FlowClosed { flow, code: Code::Denied } => {
+                        let reason = &format!("flow {}: {}", flow.0, tell::words(Code::Denied));
+                        self.porch.say(&Entry { session, from, principal, reason, ..Entry::of(What::FlowRefused) });
+                    }
+                    _ => {}
+                }
+            }
+            ServerEvent::Refused { from, code } => {
+                let (from, reason) = (Some(*from), &tell::words(*code));
+                self.porch.say(&Entry { from, reason, ..Entry::of(What::Refused) });
+            }
+            _ => {}
+        }
+    }
+
     /// The server, until it ends.
     fn server(&self) -> Option<Arc<Server<Threads>>> {
         lock(&self.server).clone()
@@ -227,6 +288,14 @@ impl App {
                 traffic: show::traffic(&stats.counters, stats.kernel_drops),
             });
         }
+        let (counts, turned) = (self.porch.counts(), server.turned());
+        status.strangers = Some(Strangers {
+            waiting: turned.now,
+            refused: counts.refused,
+            delayed: counts.delayed,
+            penalised: counts.penalised,
+            dropped: turned.away + turned.out,
+        });
         let totals = server.totals().await;
         status.traffic = show::traffic(&totals.counters, totals.kernel_drops);
         status
@@ -260,12 +329,18 @@ impl App {
         let keys = [
             ("server.listen", was.listen == is.listen),
             ("server.path", was.path == is.path),
+            ("server.origins", was.origins == is.origins),
+            ("server.trusted_proxies", was.trusted_proxies == is.trusted_proxies),
+            ("server.audit.file", was.audit == is.audit),
             ("server.threads", was.threads == is.threads),
             ("server.tls (on or off)", was.tls.is_some() == is.tls.is_some()),
             ("limits", old.limits == new.limits),
         ];
         unchanged(keys, Role::Server)?;
         let rules = self.gate.read(is)?;
+        if was.strangers != is.strangers {
+            self.porch.change(&is.strangers)?;
+        }
         if let (Some(tls), Some(files)) = (&self.tls, &is.tls) {
             tls.change(options(files)).map_err(|error| cannot_tls(&error))?;
             self.life.tell(Note::info("sudp::server", format!("the pin of its key is {}", tls.pin())));
@@ -288,7 +363,7 @@ impl App {
         Ok(())
     }
 
-    pub(super) fn events(&self) -> broadcast::Receiver<Event> {
+    pub(super) fn events(&self) -> broadcast::Receiver<Told> {
         self.life.events()
     }
 
@@ -375,6 +450,9 @@ fn memory(limits: &Limits) -> u64 {
     most.map_or(usual as u64, |bytes| (bytes / 4).max(1 << 20))
 }
 
+/// Sessions whose ends are waited for.
+const KNOWN: usize = 65_536;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,6 +471,10 @@ mod tests {
     #[test]
     fn a_server_keeps_its_name_and_shares_it_with_no_other() {
         let settings = |port| Settings {
+            strangers: crate::config::Strangers::default(),
+            origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            audit: None,
             listen: vec![SocketAddr::from(([127, 0, 0, 1], port))],
             path: "/sudp".into(),
             rules: sudp_tokio::proto::access::Rules::default(),

@@ -63,6 +63,7 @@ fn frame(second: u32, role: Role, sessions: Vec<Session>, flows: Vec<Flow>) -> F
         error: error.map(Into::into),
     };
     let status = Status {
+        strangers: None,
         schema: SCHEMA,
         role,
         instance: Some("home".into()),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod grants;
+mod guard;
 #[expect(dead_code, reason = "of what moves processes, not all is needed here")]
 #[path = "../run/rig.rs"]
 mod rig;

@@ -20,6 +20,8 @@ pub struct Answer {
     retry_after: Option<Duration>,
     code: Option<u64>,
     server: Option<u64>,
+    /// It says of a body how long it would be, as one to HEAD does.
+    bodiless: bool,
 }
 
 impl Answer {
@@ -67,6 +69,12 @@ impl Answer {
         self
     }
 
+    /// Leaves the body out, and nothing of what is said of it: an answer to HEAD.
+    pub fn without_body(mut self) -> Self {
+        self.bodiless = true;
+        self
+    }
+
     /// Sets after how many seconds, rounded up, it may be otherwise.
     pub fn with_retry_after(mut self, retry_after: Duration) -> Self {
         self.retry_after = Some(retry_after);
@@ -91,7 +99,15 @@ impl Answer {
     }
 
     const fn plain(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), retry_after: None, code: None, server: None }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+            retry_after: None,
+            code: None,
+            server: None,
+            bodiless: false,
+        }
     }
 
     pub(super) fn put(&self, output: &mut BytesMut) {
@@ -113,7 +129,9 @@ impl Answer {
             http::put_line(output, &[name, ": ", value]);
         }
         http::put_line(output, &[]);
-        output.put_slice(&self.body);
+        if !self.bodiless {
+            output.put_slice(&self.body);
+        }
     }
 }
 

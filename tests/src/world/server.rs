@@ -155,8 +155,7 @@ impl World {
     }
 
     fn accepted(&mut self, now: Instant, server: usize, conn: Conn) {
-        let expect =
-            ServerExpect { path: "/sudp".to_owned(), ..ServerExpect::default() };
+        let expect = ServerExpect { path: "/sudp".to_owned(), ..ServerExpect::default() };
         let setup = IncomingSetup {
             expect,
             tls: None,

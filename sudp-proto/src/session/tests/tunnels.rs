@@ -8,8 +8,8 @@ use crate::access::{Grant, Own, Replies, Rules};
 use crate::config::Limits;
 use crate::event::Event;
 use crate::session::{Access, InDoubt, Need, Role, SendError, Treatment, Tunnel, TunnelError, Way};
-use crate::testing::{ms, secs};
 use crate::stats::DropReason;
+use crate::testing::{ms, secs};
 use crate::wire::{Address, Bind, Class, Code, Control, FlowId, TunnelId};
 
 const REVERSE: TunnelId = TunnelId(2);
