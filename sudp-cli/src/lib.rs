@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod exit;
 pub mod instance;
 pub mod log;
+mod login;
 pub mod man;
 mod print;
 mod prompt;

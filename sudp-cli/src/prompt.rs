@@ -42,7 +42,7 @@ fn from_input(what: &str) -> Outcome<Secret> {
 }
 
 /// What somebody types on the terminal of this process, which does not show it.
-fn typed(prompt: &str) -> Outcome<Secret> {
+pub(crate) fn typed(prompt: &str) -> Outcome<Secret> {
     let cannot = |error: io::Error| {
         Failure::new(Exit::Failed, format!("the terminal cannot be asked: {error}; give it on the standard input"))
     };

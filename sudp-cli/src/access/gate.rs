@@ -3,18 +3,20 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use sudp_tokio::proto::access::Grant;
 use sudp_tokio::proto::link::{Answer, RequestHead};
 use sudp_tokio::proto::server::Identification;
-use sudp_tokio::{Admit, Admitted, Pass, Stranger, Verdict, Visit};
+use sudp_tokio::{Admit, Admitted, Pass, Renewal, Stranger, Verdict, Visit};
 
 use super::audit::{Entry, What};
 use super::book::Book;
 use super::passwords::Passwords;
 use super::porch::Porch;
 use super::sources::Sources;
+use super::ticket::Tickets;
 use super::{Identity, Why};
 use crate::config::Server as Settings;
 use crate::exit::Outcome;
@@ -28,6 +30,7 @@ pub(crate) struct Gate(Arc<Inner>);
 struct Inner {
     passwords: Passwords,
     porch: Arc<Porch>,
+    tickets: Tickets,
     rules: Mutex<Arc<Rules>>,
 }
 
@@ -50,11 +53,11 @@ pub(crate) struct Followed {
 
 impl Gate {
     /// A gate as it is configured.
-    pub(crate) fn new(settings: &Settings, porch: &Arc<Porch>) -> Outcome<Self> {
+    pub(crate) fn new(settings: &Settings, porch: &Arc<Porch>, tickets: Tickets) -> Outcome<Self> {
         let (sources, book) = (Sources::load(settings, None)?, Book::new(settings, 0));
-        let rules = Rules { settings: settings.clone(), sources, book };
+        let rules = Mutex::new(Arc::new(Rules { settings: settings.clone(), sources, book }));
         let (passwords, porch) = (Passwords::new()?, Arc::clone(porch));
-        Ok(Self(Arc::new(Inner { passwords, porch, rules: Mutex::new(Arc::new(rules)) })))
+        Ok(Self(Arc::new(Inner { passwords, porch, tickets, rules })))
     }
 
     /// Reads all that another configuration names. Nothing changes yet.
@@ -89,6 +92,41 @@ impl Gate {
         self.rules().grant(pass.downcast_ref::<Identity>()?)
     }
 
+    /// A new ticket for whoever was admitted with this pass, as that which it has grows old.
+    pub(crate) fn ticket(&self, pass: &Pass) -> Option<Bytes> {
+        let ticket = self.issue(&self.rules(), pass.downcast_ref::<Identity>()?);
+        Some(ticket).filter(|ticket| !ticket.is_empty())
+    }
+
+    fn issue(&self, rules: &Rules, identity: &Identity) -> Bytes {
+        let good_for = rules.settings.auth.tickets;
+        good_for.map_or_else(Bytes::new, |time| self.0.tickets.issue(identity, time, SystemTime::now()))
+    }
+
+    /// Who comes back by the ticket of an earlier session.
+    fn returning(&self, rules: &Rules, visit: &Visit) -> Option<Identity> {
+        rules.settings.auth.tickets?;
+        let holder = self.0.tickets.check(&visit.claim.hello.ticket.0, SystemTime::now()).ok()?;
+        // It may be somebody else by now, or nobody.
+        let holder = rules.sources.current(&holder)?;
+        tracing::debug!(target: "sudp::session", from = %visit.from, "a client comes by its ticket");
+        Some(holder)
+    }
+
+    /// Who comes, by what it shows.
+    async fn identify(&self, rules: &Rules, visit: &Visit) -> Result<Identity, Why> {
+        let known = rules.sources.identify(&self.0.passwords, visit).await;
+        let stale = !visit.claim.hello.ticket.0.is_empty();
+        known.map_err(|why| if why == Why::Nobody && stale { Why::StaleTicket } else { why })
+    }
+
+    fn admit_as(&self, rules: &Rules, identity: Identity) -> Result<Admitted, Why> {
+        let Some(grant) = rules.grant(&identity) else { return Err(Why::NotGranted(identity.principal)) };
+        let who = Identification { principal: identity.principal.clone() };
+        let ticket = self.issue(rules, &identity);
+        Ok(Admitted { who, ticket, pass: Some(Arc::new(identity)), ..Admitted::anyone(grant) })
+    }
+
     fn rules(&self) -> Arc<Rules> {
         Arc::clone(&lock(&self.0.rules))
     }
@@ -116,21 +154,39 @@ impl Admit for Gate {
     fn admit(&self, visit: Visit) -> impl Future<Output = Verdict> + Send + 'static {
         let (gate, since) = (self.clone(), Instant::now());
         async move {
-            if !gate.0.porch.wait(&visit).await {
-                return Verdict::Drop;
-            }
             let rules = gate.rules();
-            let identity = match rules.sources.identify(&gate.0.passwords, &visit).await {
-                Ok(identity) => identity,
-                Err(why) => return gate.turn_away(since, &visit, &why).await,
+            let known = match gate.returning(&rules, &visit) {
+                Some(identity) => Ok(identity),
+                // Whose source has guessed wrong waits, unless it comes back.
+                None if !gate.0.porch.wait(&visit).await => return Verdict::Drop,
+                None => gate.identify(&rules, &visit).await,
             };
-            let Some(grant) = rules.grant(&identity) else {
-                return gate.turn_away(since, &visit, &Why::NotGranted(identity.principal)).await;
-            };
-            let (from, principal) = (Some(visit.from), identity.principal.clone());
-            gate.0.porch.say(&Entry { from, principal: &principal, ..Entry::of(What::Admitted) });
-            let who = Identification { principal };
-            Verdict::Admit(Admitted { who, pass: Some(Arc::new(identity)), ..Admitted::anyone(grant) })
+            match known.and_then(|identity| gate.admit_as(&rules, identity)) {
+                Ok(admitted) => {
+                    let (from, principal) = (Some(visit.from), &*admitted.who.principal);
+                    gate.0.porch.say(&Entry { from, principal, ..Entry::of(What::Admitted) });
+                    Verdict::Admit(admitted)
+                }
+                Err(why) => gate.turn_away(since, &visit, &why).await,
+            }
+        }
+    }
+
+    fn renew(&self, renewal: Renewal) -> impl Future<Output = Option<Admitted>> + Send + 'static {
+        let gate = self.clone();
+        async move {
+            let rules = gate.rules();
+            let known = rules.sources.identify_by(&gate.0.passwords, renewal.credential.expose()).await;
+            let admitted = known.and_then(|identity| {
+                // Who it is, it stays.
+                let same = identity.principal == renewal.who.principal;
+                if same { gate.admit_as(&rules, identity) } else { Err(Why::NotGranted(identity.principal)) }
+            });
+            if let Err(why) = &admitted {
+                let who = &renewal.who.principal;
+                tracing::warn!(target: "sudp::session", from = %renewal.from, who, "a new credential was refused: {why}");
+            }
+            admitted.ok()
         }
     }
 

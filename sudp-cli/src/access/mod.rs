@@ -1,7 +1,7 @@
 //! Who is let in, and to what: how a client shows who it is, and what the configuration grants it.
 
 mod audit;
-mod base64;
+pub(crate) mod base64;
 pub(crate) mod book;
 mod credential;
 mod gate;
@@ -12,6 +12,7 @@ pub(crate) mod records;
 pub(crate) mod secret;
 mod sources;
 mod stranger;
+pub(crate) mod ticket;
 pub(crate) mod tokens;
 pub(crate) mod users;
 
@@ -100,6 +101,9 @@ pub(crate) enum Why {
     /// The token has ended.
     #[error("the token {0} has ended")]
     TokenExpired(String),
+    /// Its ticket is too old, or not one of ours.
+    #[error("its ticket is not good any more")]
+    StaleTicket,
     /// No such token.
     #[error("there is no such token")]
     UnknownToken,

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 /// A text that is wiped when it is dropped, and that nothing prints: it is not in what `Debug` writes, and has
 /// neither `Display` nor `Serialize`.
-#[derive(Clone)]
+#[derive(Clone, Eq, PartialEq)]
 pub(crate) struct Secret(Zeroizing<String>);
 
 impl Secret {

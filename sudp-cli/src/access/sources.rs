@@ -42,12 +42,22 @@ impl Sources {
     /// Finds out who somebody is. What it shows and is wrong is never overlooked, whatever else would do.
     pub(crate) async fn identify(&self, passwords: &Passwords, visit: &Visit) -> Result<Identity, Why> {
         let shown = if self.asks() { Credential::of(&visit.claim.head)? } else { None };
-        let by_credential = match shown {
+        let by_credential = self.vouch(passwords, shown).await?;
+        by_credential.or_else(|| self.anonymous.then(Identity::default)).ok_or(Why::Nobody)
+    }
+
+    /// Finds out who somebody is by what a header would hold.
+    pub(crate) async fn identify_by(&self, passwords: &Passwords, value: &str) -> Result<Identity, Why> {
+        let shown = Credential::read(value.as_bytes()).ok_or(Why::Malformed)?;
+        self.vouch(passwords, Some(shown)).await?.ok_or(Why::Nobody)
+    }
+
+    async fn vouch(&self, passwords: &Passwords, shown: Option<Credential>) -> Result<Option<Identity>, Why> {
+        Ok(match shown {
             None => None,
             Some(Credential::Basic(name, password)) => Some(self.user(passwords, &name, &password).await?),
             Some(Credential::Bearer(token)) => Some(self.bearer(&token)?),
-        };
-        by_credential.or_else(|| self.anonymous.then(Identity::default)).ok_or(Why::Nobody)
+        })
     }
 
     /// Who somebody is now that was let in before, or comes with a ticket of that time; none if it is nobody any more.

@@ -9,6 +9,7 @@ use super::spec::{self, SpecError, TunnelSpec};
 use crate::config::load::Flags;
 use crate::exit::Outcome;
 use crate::instance::{Id, Name, serve};
+use crate::login::prompt;
 use crate::run::{self, Start};
 use crate::status::Role;
 use crate::top;
@@ -96,7 +97,9 @@ impl ClientArgs {
         // What it says on the way would stand among the answers.
         common.quiet |= stdio.is_some() && common.verbose == 0;
         let id = run.instance.clone().map(|name| Id { role: Role::Client, name });
-        let sources = common.sources(run.instance.clone(), run.flags());
+        let mut flags = run.flags();
+        prompt::ask(&common.sources(run.instance.clone(), flags.clone()), &mut flags)?;
+        let sources = common.sources(run.instance.clone(), flags);
         let start = Start { sources, color: common.color, ready: Box::new(|_| Ok(())) };
         serve::foreground(id.as_ref(), start, |start| match stdio {
             Some(to) => run::stdio::run(start, &to),

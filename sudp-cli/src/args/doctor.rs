@@ -13,6 +13,7 @@ use super::{Common, Output};
 use crate::config::Client;
 use crate::doctor::{self, Plan};
 use crate::exit::Outcome;
+use crate::login::{self, prompt};
 use crate::status::Role;
 
 /// `sudp doctor`.
@@ -44,7 +45,9 @@ impl DoctorArgs {
         for secret in client.reach.secrets() {
             eprintln!("sudp: warning: {secret}");
         }
-        let config = common.sources(None, client.flags()).load(Role::Client)?.config.client;
+        let mut flags = client.flags();
+        prompt::ask(&common.sources(None, flags.clone()), &mut flags)?;
+        let config = common.sources(None, flags).load(Role::Client)?.config.client;
         let color = common.color.on(&stdout());
         let mut outcome = Ok(());
         for plan in plans(&config, echo.as_ref(), idle)? {
@@ -63,11 +66,13 @@ impl DoctorArgs {
 /// A plan for each server.
 fn plans(config: &Client, echo: Option<&Address>, idle: Option<Duration>) -> Outcome<Vec<Plan>> {
     let (proxies, tls) = (config.proxies()?, config.speaks()?);
+    let mut headers = config.headers.clone();
+    headers.extend(login::now(config)?.map(|shown| ("Authorization".to_owned(), shown.expose().to_owned())));
     let plan = |server: &ServerConfig| Plan {
         proxy: proxies.proxy_for(server),
         tls: tls.clone().filter(|_| server.scheme == Scheme::Wss),
         server: server.clone(),
-        headers: config.headers.clone(),
+        headers: headers.clone(),
         echo: echo.cloned(),
         idle,
     };

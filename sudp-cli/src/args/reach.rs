@@ -20,6 +20,18 @@ pub struct Reach {
     /// A header for every request, as 'Name: value', or @FILE with one a line; may be repeated
     #[arg(long, value_name = "HEADER", value_parser = Discreet(header))]
     pub header: Vec<String>,
+    /// The name to come in by; its password is asked for, unless it is given otherwise
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// The file that has its password
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// The file that has the token to come in by
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The command that says the token to come in by; it is run again for the next one
+    #[arg(long, value_name = "COMMAND")]
+    pub token_command: Option<String>,
     /// The authority to trust, instead of the system's; may be repeated
     #[arg(long, value_name = "FILE")]
     pub tls_ca: Vec<PathBuf>,
@@ -42,6 +54,11 @@ impl Reach {
     pub(super) fn flags(&self, flags: &mut Flags) {
         flags.set("client.proxy", "--proxy", &self.proxy);
         flags.set("client.headers", "--header", &self.header);
+        flags.set("client.auth.user", "--user", &self.user);
+        let file = |file: &PathBuf| file.display().to_string();
+        flags.set("client.auth.password_file", "--password-file", self.password_file.as_ref().map(file));
+        flags.set("client.auth.token_file", "--token-file", self.token_file.as_ref().map(file));
+        flags.set("client.auth.token_command", "--token-command", &self.token_command);
         flags.set("client.tls.ca", "--tls-ca", self.tls_ca.iter().map(|file| file.display()));
         flags.set("client.tls.pins", "--tls-pin", &self.tls_pin);
         flags.set("client.tls.server_name", "--tls-name", &self.tls_name);
@@ -52,6 +69,7 @@ impl Reach {
     /// Names every file by a path that means the same from everywhere.
     pub(super) fn settle(&mut self, folder: &Path) {
         let files = self.tls_cert.iter_mut().chain(&mut self.tls_key).chain(&mut self.tls_ca);
+        let files = files.chain(&mut self.password_file).chain(&mut self.token_file);
         files.for_each(|file| *file = folder.join(&*file));
         for header in &mut self.header {
             if let Some(file) = header.strip_prefix('@') {

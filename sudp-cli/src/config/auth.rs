@@ -1,6 +1,7 @@
 //! How clients show who they are: what is configured of it, and whether it can be used.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Server;
 use super::check::Reader;
@@ -15,6 +16,8 @@ pub(crate) struct Auth {
     pub(crate) users: Option<PathBuf>,
     /// The file of tokens.
     pub(crate) tokens: Option<PathBuf>,
+    /// How long the tickets of those who were let in are good; without it, there are none.
+    pub(crate) tickets: Option<Duration>,
 }
 
 impl Auth {
@@ -26,7 +29,11 @@ impl Auth {
 
 /// Reads what is configured.
 pub(super) fn auth(reader: &mut Reader<'_>) -> Auth {
-    Auth { users: reader.file("server.auth.users"), tokens: reader.file("server.auth.tokens") }
+    Auth {
+        users: reader.file("server.auth.users"),
+        tokens: reader.file("server.auth.tokens"),
+        tickets: reader.time("server.auth.tickets"),
+    }
 }
 
 /// Whether each source that is named can be used, and who could come in at all.

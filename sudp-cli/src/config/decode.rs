@@ -13,6 +13,7 @@ use super::auth;
 use super::check::Reader;
 use super::grants;
 use super::keys::KEYS;
+use super::shown;
 use super::tree::{Entry, Map, Node, Problem, Value, quoted};
 use super::values::{self, Kind};
 use super::{Client, ClientTls, Config, Log, LogFormat, Server, ServerTls, Strangers};
@@ -101,6 +102,7 @@ fn client(reader: &mut Reader<'_>) -> Client {
             "cannot go with `client.tls.ca`: a key is trusted without any authority; leave one of them out",
         );
     }
+    let headers = headers(reader);
     Client {
         servers: reader.many("client.servers", spec::server),
         name: reader.text("client.name").unwrap_or_default(),
@@ -109,7 +111,8 @@ fn client(reader: &mut Reader<'_>) -> Client {
         tunnels: reader.each("client.tunnels", |reader, path, _, node| tunnel(reader, path, node)),
         max_retries: reader.count("client.max_retries").and_then(|count| u32::try_from(count).ok()),
         proxy: reader.one("client.proxy", str::parse::<ProxyUrl>),
-        headers: headers(reader),
+        auth: shown::client(reader, &headers),
+        headers,
         tls: ClientTls { ca, pins, server_name: reader.text("client.tls.server_name"), cert, key },
         shutdown: reader.time("client.shutdown").unwrap_or_default(),
     }

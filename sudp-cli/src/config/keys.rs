@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use sudp_tokio::proto::MAX_CREDENTIAL;
 use sudp_tokio::proto::config::{CapValue, Limits};
 
 use super::values::{Kind, size, time};
@@ -189,6 +190,7 @@ fn own() -> Vec<Key> {
         server("anonymous", Kind::Bool, "Whether everybody is let in, also from other machines.").by_default("false").reloaded(),
         server("auth.users", Kind::File, "The users and what their passwords come to, as `sudp user` writes them: who shows name and password is let in. A change counts within a second.").reloaded().like("/etc/sudp/users.yaml"),
         server("auth.tokens", Kind::File, "The tokens that let in whoever shows one, as `sudp token` writes them. A change counts within a second.").reloaded().like("/etc/sudp/tokens.yaml"),
+        server("auth.tickets", Kind::Time(Duration::from_secs(1), minutes(1_440)), "How long those who were let in by password or token may come again without its being checked.").by_default("10m").or_never().reloaded(),
         server("tls.cert", Kind::File, "The certificate it shows, then those in between it and its authority, as PEM: with it, it speaks TLS.").reloaded().like("/etc/sudp/cert.pem"),
         server("tls.key", Kind::File, "The key of that certificate, as PEM, which only its owner may read.").reloaded().like("/etc/sudp/key.pem"),
         server("tls.client_ca", Kind::File, "The authorities of which a client must have a certificate, as PEM.").many().by_default("").reloaded().like("/etc/sudp/ca.pem"),
@@ -207,6 +209,17 @@ fn own() -> Vec<Key> {
         client("max_retries", Kind::Count(1, 1_000_000), "After how many retries in a row that came to nothing it gives up.").by_default("never").or_never().reloaded(),
         client("proxy", Kind::Proxy, "The proxy it dials through; without it, what HTTPS_PROXY and the like say.").hidden().like("http://proxy.example.com:3128"),
         client("headers", Kind::Headers, "Headers for every request, as a gateway may want them.").hidden().like("X-Gateway-Token: 4711"),
+        client("auth.user", Kind::Text(256), "The name it comes in by, with a password.").reloaded().like("alice"),
+        client("auth.password", Kind::Text(1_024), "The password of that; without one it is asked for at the terminal.").hidden().reloaded().like("correct-horse-4711"),
+        client("auth.token", Kind::Text(MAX_CREDENTIAL - 7), "The token it comes in by.").hidden().reloaded().like("a-token-4711"),
+        client("auth.token_command", Kind::Text(4_096), "The command, for /bin/sh, that says the token it comes in by. It is run again for the next one.").reloaded().like("vault read -field=token secret/sudp"),
+        client("auth.token_every", Kind::Time(Duration::from_secs(1), minutes(1_440)), "How often that is run, unless the token is a JWT, which tells when it ends.").by_default("5m").reloaded(),
+        client("auth.oauth.url", Kind::Text(2_048), "Where it asks for the token it comes in by (OAuth 2.0, client credentials).").reloaded().like("https://login.example.com/oauth2/token"),
+        client("auth.oauth.client_id", Kind::Text(1_024), "Who it is there.").reloaded().like("sudp-office"),
+        client("auth.oauth.client_secret", Kind::Text(4_096), "And what proves it.").hidden().reloaded().like("a-secret-4711"),
+        client("auth.oauth.scope", Kind::Text(1_024), "What the token is to be good for.").reloaded().like("sudp"),
+        client("auth.oauth.audience", Kind::Text(1_024), "And with whom.").reloaded().like("sudp.example.com"),
+        client("auth.oauth.method", Kind::Choice(&["basic", "post"]), "Whether name and secret are said in a header or in the form.").by_default("basic").reloaded(),
         client("tls.ca", Kind::File, "The authorities it trusts instead of the system's, as PEM.").many().by_default("").like("/etc/sudp/ca.pem"),
         client("tls.pins", Kind::Pin, "The keys it trusts instead of any authority.").many().by_default("").like("sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
         client("tls.server_name", Kind::Text(253), "The name that a server's certificate must be for, if it is not that of the URL.").like("example.com"),

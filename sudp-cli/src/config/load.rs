@@ -327,7 +327,7 @@ fn of_flags(flags: &Flags, problems: &mut Vec<Problem>) -> (Map, Option<Node>) {
             port = values.last().map(|value| Node::text(value, at));
             continue;
         }
-        let known = keys::find(key).expect("a flag says a key of the table");
+        let known = keys::find(key).or_else(|| check::secret_in_file(key)).expect("a flag says a key of the table");
         let mut nodes: Vec<Node> = values.iter().map(|value| Node::text(value, at.clone())).collect();
         if known.kind == Kind::Headers {
             nodes.iter_mut().for_each(|node| read_header_file(node, known.path, problems));

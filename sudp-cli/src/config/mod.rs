@@ -12,6 +12,7 @@ pub mod load;
 pub(crate) mod moment;
 mod reach;
 pub(crate) mod show;
+mod shown;
 pub(crate) mod tree;
 pub(crate) mod values;
 pub(crate) mod yaml;
@@ -31,6 +32,7 @@ use sudp_tokio::tls::Pin;
 pub use crate::access::Strangers;
 pub(crate) use auth::Auth;
 
+use crate::access::Secret;
 use crate::args::spec::TunnelSpec;
 
 /// Everything, with a default for what nobody said.
@@ -136,6 +138,8 @@ pub struct Client {
     pub proxy: Option<ProxyUrl>,
     /// Headers for every request.
     pub headers: Vec<(String, String)>,
+    /// What it shows to be let in.
+    pub(crate) auth: ClientAuth,
     /// How it speaks TLS.
     pub tls: ClientTls,
     /// How long it takes to finish what is under way when it is told to stop.
@@ -145,7 +149,8 @@ pub struct Client {
 impl fmt::Debug for Client {
     /// The values of headers are secrets, and are left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { servers, name, links, max_link_age, tunnels, max_retries, proxy, headers, tls, shutdown } = self;
+        let Self { servers, name, links, max_link_age, tunnels, max_retries, proxy, headers, auth, tls, shutdown } =
+            self;
         let headers: Vec<_> = headers.iter().map(|(name, _)| name).collect();
         f.debug_struct("Client")
             .field("servers", servers)
@@ -156,10 +161,59 @@ impl fmt::Debug for Client {
             .field("max_retries", max_retries)
             .field("proxy", &proxy.as_ref().map(|proxy| &proxy.address))
             .field("headers", &headers)
+            .field("auth", auth)
             .field("tls", tls)
             .field("shutdown", shutdown)
             .finish()
     }
+}
+
+/// What a client shows to be let in.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) enum ClientAuth {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A name, and the password of it once somebody has given that.
+    User { user: String, password: Option<Secret> },
+    /// A token.
+    Token(Secret),
+    /// What a command says, asked for again this often unless it tells by itself when it ends.
+    Command { command: String, every: Duration },
+    /// Tokens of an authorization server.
+    OAuth(OAuth),
+}
+
+/// An authorization server, and how it is asked (RFC 6749, 4.4).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct OAuth {
+    /// Where tokens are asked for.
+    pub(crate) url: String,
+    /// Who asks.
+    pub(crate) client_id: String,
+    /// And proves it by this.
+    pub(crate) client_secret: Secret,
+    /// What the token is to be good for.
+    pub(crate) scope: Option<String>,
+    /// And with whom.
+    pub(crate) audience: Option<String>,
+    /// How name and secret are said.
+    pub(crate) method: OAuthMethod,
+}
+
+/// How a client says its name and secret to an authorization server.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum OAuthMethod {
+    /// In a header (client_secret_basic).
+    #[default]
+    Basic,
+    /// In the form (client_secret_post).
+    Post,
+}
+
+/// The variables that secrets can be given by.
+pub(crate) fn secret_variables() -> impl Iterator<Item = String> {
+    keys::KEYS.iter().filter(|key| key.secret).map(keys::Key::variable)
 }
 
 /// How a client speaks TLS.

@@ -6,22 +6,24 @@ mod tunnels;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sudp_tokio::proto::Credential;
 use sudp_tokio::proto::access::Pool;
-use sudp_tokio::proto::client::SetupError;
+use sudp_tokio::proto::client::{DialError, SetupError};
 use sudp_tokio::proto::config::client::{ClientConfig, Scheme, ServerConfig};
 use sudp_tokio::proto::event::Event as SessionEvent;
 use sudp_tokio::proto::stats::Counters;
-use sudp_tokio::proto::wire::{FlowId, SessionId};
+use sudp_tokio::proto::wire::{Code, FlowId, SessionId};
 use sudp_tokio::{Client, ClientEvent, ClientOptions, ConnectError, Events};
 use tokio::sync::{Mutex, broadcast, mpsc};
 
 use super::life::{Life, Signals, unchanged, until_done};
 use super::tell::{self, Note, session_name};
-use super::{Start, rt, show};
+use super::{Start, Teller, lock, rt, show};
 use crate::capture::feed;
 use crate::config::{Client as Settings, Config};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::instance::protocol::{Event, Record, Wanted};
+use crate::login::{self, First, Login};
 use crate::status::{Flow, Health, Role, Session, Status};
 
 pub(super) use progress::Progress;
@@ -33,6 +35,7 @@ pub struct App {
     life: Arc<Life>,
     client: Client,
     tunnels: Mutex<Tunnels>,
+    login: std::sync::Mutex<Option<Login>>,
 }
 
 /// Runs a client until it is stopped, by a signal or by `App::stop`.
@@ -63,7 +66,8 @@ pub(super) fn connect(life: &Arc<Life>, config: &Config) -> Outcome<(Client, Eve
 
 impl App {
     pub(super) fn new(life: &Arc<Life>, client: Client) -> Arc<Self> {
-        Arc::new(Self { life: Arc::clone(life), client, tunnels: Mutex::default() })
+        let login = Login::begin(&client, &life.config().client, teller(life));
+        Arc::new(Self { life: Arc::clone(life), client, tunnels: Mutex::default(), login: login.into() })
     }
 
     /// Opens every tunnel; one that cannot be ends all.
@@ -113,6 +117,11 @@ impl App {
     }
 
     async fn on_event(&self, progress: &mut Progress, event: &ClientEvent) -> Outcome {
+        if let Some(login) = &*lock(&self.login)
+            && is_turned_away(event)
+        {
+            login.doubt();
+        }
         follow(&self.client, &self.life, progress, event).await?;
         if let Some(note) = self.tunnels.lock().await.handle(event) {
             self.life.tell(note);
@@ -180,9 +189,24 @@ impl App {
             ("limits", old.limits == new.limits),
         ];
         unchanged(keys, Role::Client)?;
+        if was.auth != is.auth {
+            let first = login::first(is)?;
+            // What was fetched before is shown until there is something new.
+            *lock(&self.login) = Login::begin(&self.client, is, teller(&self.life));
+            match first {
+                First::Nothing => self.show(None).await,
+                First::Fixed(credential) => self.show(Some(credential)).await,
+                First::Fetched => {}
+            }
+        }
         let notes = self.tunnels.lock().await.change(&self.client, &self.life, &is.tunnels).await?;
         notes.into_iter().for_each(|note| self.life.tell(note));
         Ok(())
+    }
+
+    async fn show(&self, credential: Option<Credential>) {
+        // A client that has ended shows nothing any more.
+        let _ = self.client.set_credential(credential).await;
     }
 
     pub(super) async fn reconnect(&self) -> Outcome {
@@ -208,6 +232,23 @@ impl App {
 
     pub(super) fn stop(&self) {
         self.life.stop();
+    }
+}
+
+fn teller(life: &Arc<Life>) -> Teller {
+    let life = Arc::clone(life);
+    Teller::new(move |text| life.tell(Note::warn("sudp::client", text)))
+}
+
+/// Whether a server does not take what it was shown, or will not for longer.
+fn is_turned_away(event: &ClientEvent) -> bool {
+    match event {
+        ClientEvent::DialFailed(failure) => {
+            failure.shown && matches!(failure.why, DialError::Http { status: 401 | 403 | 404, .. })
+        }
+        ClientEvent::Session(SessionEvent::Renewed(outcome)) => outcome.is_err(),
+        ClientEvent::Session(SessionEvent::Lost { code, .. }) => matches!(code, Code::Denied | Code::Expired),
+        ClientEvent::Session(_) | _ => false,
     }
 }
 
@@ -262,6 +303,11 @@ fn options(config: &Config) -> Outcome<ClientOptions> {
     let mut options = ClientOptions::new(ClientConfig { name, servers, links, max_link_age });
     options.limits = config.limits.clone();
     options.headers = headers.clone();
+    match login::first(settings)? {
+        First::Nothing => {}
+        First::Fixed(credential) => options.credential = Some(credential),
+        First::Fetched => options.awaits_credential = true,
+    }
     options.memory = Pool::memory(config.limits.pool as u64, config.limits.guaranteed as u64);
     options.proxies = settings.proxies()?;
     options.tls = settings.speaks()?;

@@ -24,6 +24,20 @@ use crate::status::{Flow, Status};
 
 pub(crate) use life::lock;
 
+/// Tells whoever looks after a client what is not as it should be.
+pub(crate) struct Teller(Box<dyn Fn(String) + Send + Sync>);
+
+impl Teller {
+    pub(crate) fn new(tell: impl Fn(String) + Send + Sync + 'static) -> Self {
+        Self(Box::new(tell))
+    }
+
+    /// Tells of it as a warning.
+    pub(crate) fn warn(&self, text: String) {
+        (self.0)(text);
+    }
+}
+
 /// What runs, as the control socket, the dashboard and the signals know it.
 #[derive(Clone, Debug)]
 pub enum App {

@@ -5,7 +5,7 @@ use std::future::ready;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sudp_tokio::proto::access::Pool;
 use sudp_tokio::proto::config::Limits;
@@ -20,10 +20,12 @@ use super::life::{Life, Signals, cannot_listen, lock, unchanged, until_done};
 use super::rt::{self, Threads};
 use super::tell::{self, Note, session_name};
 use super::{Start, show};
+use crate::access::ticket::Tickets;
 use crate::access::{Entry, Gate, Porch, What};
 use crate::capture::feed;
 use crate::config::{Config, Server as Settings, ServerTls as Files};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::instance::paths::Folders;
 use crate::instance::protocol::{Event as Told, Record, Wanted};
 use crate::status::{Flow, Health, Role, Session, Status, Strangers};
 
@@ -75,7 +77,7 @@ impl App {
         options.id = identity(settings);
         options.memory = Pool::memory(memory(&config.limits), config.limits.guaranteed as u64);
         let porch = Arc::new(Porch::new(config)?);
-        let gate = Gate::new(settings, &porch)?;
+        let gate = Gate::new(settings, &porch, tickets(&life, settings, options.id)?)?;
         let server = Server::bind(threads, options, gate.clone()).map_err(cannot_bind)?;
         let listening = server.local_addrs().to_vec();
         Ok(Self {
@@ -148,10 +150,14 @@ impl App {
         tokio::pin!(stopped);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut handed = Instant::now();
         loop {
             tokio::select! {
                 () = &mut stopped => break,
-                _ = look.tick() => self.follow(&server).await,
+                _ = look.tick() => {
+                    self.follow(&server).await;
+                    self.hand_out(&server, &mut handed);
+                }
                 event = events.next() => match event {
                     Some(event) => self.on_event(&server, &event).await,
                     None => break,
@@ -205,6 +211,22 @@ impl App {
         if followed.changed {
             self.life.tell(Note::info("sudp::config", "users or tokens have changed"));
             self.regrant_all(server).await;
+        }
+    }
+
+    /// Gives everybody a new ticket when half the time of the old ones is over, so that who loses its session has one
+    /// that is good, however long that session was.
+    fn hand_out(&self, server: &Server<Threads>, last: &mut Instant) {
+        let Some(good_for) = self.life.config().server.auth.tickets else { return };
+        if last.elapsed() < good_for / 2 {
+            return;
+        }
+        *last = Instant::now();
+        for session in server.sessions() {
+            if let Some(ticket) = server.pass(session).and_then(|pass| self.gate.ticket(&pass)) {
+                // One that has ended meanwhile needs none.
+                let _ = server.hand_ticket(session, ticket);
+            }
         }
     }
 
@@ -378,6 +400,19 @@ impl App {
     pub(super) fn stop(&self) {
         self.life.stop();
     }
+}
+
+/// What tickets are made with: by keys that outlive this process, if there is anywhere to keep them.
+fn tickets(life: &Life, settings: &Settings, name: u64) -> Outcome<Tickets> {
+    if settings.auth.tickets.is_none() || !settings.auth.asks() {
+        return Tickets::passing();
+    }
+    let path = Folders::new().state.join(format!("tickets-{name:016x}"));
+    Tickets::load(&path).or_else(|failure| {
+        let text = format!("{failure}; tickets are good until this process ends");
+        life.tell(Note::warn("sudp::server", text));
+        Tickets::passing()
+    })
 }
 
 fn asks_for_certificates(settings: &Settings) -> bool {

@@ -151,6 +151,15 @@ pub(super) fn session(event: &Event, flows: bool) -> Option<Note> {
         Event::Poisoned { number } => {
             Note::warn("sudp::session", format!("batch {} was dropped: link after link ended under it", number.0))
         }
+        Event::Renewed(Ok(())) => Note::debug("sudp::session", "is renewed"),
+        Event::Renewed(Err(code)) => Note::warn(
+            "sudp::session",
+            format!(
+                "the server does not take the new credential ({}); the session lives until its grant ends",
+                words(*code)
+            ),
+        ),
+        Event::RenewalAsked => Note::debug("sudp::session", "its client shows a new credential"),
         // Whoever has sessions tells of these in its own words.
         Event::Started { .. } | Event::TunnelBound { .. } => return None,
         Event::FlowClosed { .. } | Event::FlowOpened { .. } | _ => return None,
@@ -176,6 +185,7 @@ pub(super) fn words(code: Code) -> String {
         Code::Denied => "not allowed",
         Code::Done => "its work is done",
         Code::Evicted => "a newer client of the same name has taken over",
+        Code::Expired => "the grant has ended",
         Code::Full => "there is no room",
         Code::GoingAway => "the server stops or restarts",
         Code::Idle => "it was idle",
