@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
-use sudp_tokio::proto::wire::{Hello, Ordinal, Parameters, Ticket};
+use sudp_tokio::proto::wire::{Frame, Hello, Ordinal, Parameters, Ticket};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -106,42 +106,51 @@ fn dial(from: u32, to: SocketAddr) -> std::io::Result<TcpStream> {
 
 /// Comes as a client would until it is let in, and says how long that took. A stream that is closed is a dial that
 /// failed: it comes again after a moment, as a client does.
-fn come(from: u32, to: SocketAddr, headers: &str, number: u32) -> Duration {
+fn come(from: u32, to: SocketAddr, headers: &str, (name, number): (&str, u32)) -> Duration {
     let begun = Instant::now();
     let request = format!(
         "GET /sudp HTTP/1.1\r\nHost: example.org\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
          Sec-WebSocket-Protocol: sudp.v1\r\nSudp-Hello: {}\r\n{headers}\r\n",
-        hello(number)
+        hello(name, number)
     );
     loop {
         let answered = dial(from, to).and_then(|mut stream| {
             stream.write_all(request.as_bytes())?;
             let mut line = [0; 12];
             stream.read_exact(&mut line)?;
-            Ok(line)
+            Ok((line, stream))
         });
         match answered {
-            Ok(line) if &line == b"HTTP/1.1 101" => return begun.elapsed(),
-            Ok(line) => panic!("{:?}", String::from_utf8_lossy(&line)),
+            Ok((line, stream)) if &line == b"HTTP/1.1 101" => {
+                let took = begun.elapsed();
+                // The next start of this client takes over from it, but only if it has spoken.
+                let _ = speak(stream);
+                return took;
+            }
+            Ok((line, _)) => panic!("{:?}", String::from_utf8_lossy(&line)),
             Err(_) => std::thread::sleep(Duration::from_millis(u64::from(number % 7) * 70)),
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "the good client is shut out");
     }
 }
 
+/// Says the first word of a session, and hears the answer.
+fn speak(mut stream: TcpStream) -> std::io::Result<()> {
+    let (mut frame, mut room) = (Vec::new(), [0; 4_096]);
+    Frame::Ping(1).emit(&mut frame);
+    let mut message = vec![0x82, 0x80 | u8::try_from(frame.len()).unwrap(), 0, 0, 0, 0];
+    message.append(&mut frame);
+    stream.read(&mut room)?;
+    stream.write_all(&message)?;
+    stream.read(&mut room).map(drop)
+}
+
 /// What a first hello says, as its header.
-fn hello(number: u32) -> String {
-    let client = format!("good-{number}");
-    let hello = Hello {
-        ordinal: Ordinal(1),
-        client,
-        incarnation: (1, 1),
-        attach: None,
-        parameters: Parameters::default(),
-        ticket: Ticket::default(),
-    };
-    hello.to_header()
+fn hello(client: &str, number: u32) -> String {
+    let (client, incarnation) = (client.into(), (1, u64::from(number)));
+    let (parameters, ticket) = (Parameters::default(), Ticket::default());
+    Hello { ordinal: Ordinal(1), client, incarnation, attach: None, parameters, ticket }.to_header()
 }
 
 /// The quantiles of times, in milliseconds.

@@ -23,10 +23,11 @@ pub(super) fn run(seconds: u64) -> Result<String, String> {
     ip(&["netns", "add", &net])?;
     let inside = |arguments: &[&str]| ip(&[&["-n", &net], arguments].concat());
     let prepared = inside(&["link", "set", "lo", "up"])
-        .and_then(|()| inside(&["link", "add", "dummy0", "type", "dummy"]))
-        .and_then(|()| inside(&["link", "set", "dummy0", "mtu", "60000", "addrgenmode", "none"]))
-        .and_then(|()| inside(&["addr", "add", "10.77.0.1/16", "dev", "dummy0"]))
-        .and_then(|()| inside(&["link", "set", "dummy0", "up"]));
+        .and_then(|()| inside(&["link", "add", "v0", "type", "veth", "peer", "name", "v1"]))
+        .and_then(|()| inside(&["link", "set", "v0", "mtu", "60000", "arp", "off", "addrgenmode", "none"]))
+        .and_then(|()| inside(&["addr", "add", "10.77.0.1/16", "dev", "v0"]))
+        .and_then(|()| inside(&["link", "set", "v1", "addrgenmode", "none", "up"]))
+        .and_then(|()| inside(&["link", "set", "v0", "up"]));
     let outcome = prepared.and_then(|()| {
         let me = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut command = Command::new("ip");
@@ -135,7 +136,7 @@ fn forge(socket: &Socket, from: Ipv4Addr) {
 /// The payload bytes that have left for forged sources, as the kernel has counted them.
 fn left() -> usize {
     let count = |name: &str| {
-        let text = fs::read_to_string(format!("/sys/class/net/dummy0/statistics/{name}")).unwrap();
+        let text = fs::read_to_string(format!("/sys/class/net/v0/statistics/{name}")).unwrap();
         text.trim().parse::<usize>().unwrap()
     };
     count("tx_bytes").saturating_sub(count("tx_packets") * HEADS)

@@ -17,7 +17,7 @@ pub(super) fn run(count: u64, seconds: u64) -> Result<String, String> {
         std::thread::sleep(Duration::from_secs(1));
         while Instant::now() < until {
             let number = u32::try_from(times.len()).unwrap();
-            times.push(come(0x7f00_0001, at, "", number));
+            times.push(come(0x7f00_0001, at, "", ("good", number)));
             std::thread::sleep(Duration::from_millis(100));
         }
         times

@@ -26,7 +26,7 @@ pub(crate) use gate::Gate;
 pub(crate) use porch::Porch;
 pub(crate) use secret::Secret;
 pub use stranger::Strangers;
-pub(crate) use stranger::read as stranger;
+pub(crate) use stranger::{Answers, read as stranger};
 
 /// Who a client has turned out to be. It is kept with each of its sessions, so that what it may do can be found
 /// anew when the configuration changes.

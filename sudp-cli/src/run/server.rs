@@ -21,7 +21,7 @@ use super::rt::{self, Threads};
 use super::tell::{self, Note, session_name};
 use super::{Start, show};
 use crate::access::ticket::Tickets;
-use crate::access::{Entry, Gate, Porch, What};
+use crate::access::{Answers, Entry, Gate, Porch, What};
 use crate::capture::feed;
 use crate::config::{Config, Server as Settings, ServerTls as Files};
 use crate::exit::{Exit, Failure, Outcome};
@@ -360,13 +360,13 @@ impl App {
         ];
         unchanged(keys, Role::Server)?;
         let rules = self.gate.read(is)?;
-        if was.strangers != is.strangers {
-            self.porch.change(&is.strangers)?;
-        }
+        // A file may be another by now, though it has the same name.
+        let answers = Answers::load(&is.strangers)?;
         if let (Some(tls), Some(files)) = (&self.tls, &is.tls) {
             tls.change(options(files)).map_err(|error| cannot_tls(&error))?;
             self.life.tell(Note::info("sudp::server", format!("the pin of its key is {}", tls.pin())));
         }
+        self.porch.change(answers);
         self.gate.change(rules);
         if was.rules != is.rules || was.grants != is.grants {
             self.grants(is);
