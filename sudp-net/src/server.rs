@@ -365,9 +365,23 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// Whether there is memory for one more session: the last tenth is for those there are.
+    ///
+    /// Of the last twentieth, the newest session that has no link gives back what it holds: it has the least to lose.
     pub(crate) fn has_memory(&self) -> bool {
-        let total = self.memory.terms().total;
-        self.memory.free() >= total / FOR_SESSIONS
+        let (free, total) = (self.memory.free(), self.memory.terms().total);
+        if free < total / HARD {
+            let registry = self.registry();
+            let sessions = lock(&self.sessions);
+            let idle = registry.detached().filter_map(|session| sessions.live.get(&session));
+            if let Some(newest) = idle.max_by_key(|living| living.about.since) {
+                // One that is gone already has given it back.
+                let _ = newest.mailbox.tell(|core| {
+                    let now = core.now;
+                    core.driver.endpoint_mut().session_mut().close(now, Code::Full);
+                });
+            }
+        }
+        free >= total / SOFT
     }
 
     /// Starts the task of a session that was just founded.
@@ -541,8 +555,9 @@ const VARINT_SPARE: u32 = 2;
 /// Memory of all sessions, where nobody says otherwise.
 const MEMORY: u64 = 256 << 20;
 const GUARANTEED: u64 = 128 << 10;
-/// One part in so many of the memory is for sessions there are.
-const FOR_SESSIONS: u64 = 10;
+/// One part in so many of the memory is for sessions there are; of the last part in so many, some have to go.
+const SOFT: u64 = 10;
+const HARD: u64 = 20;
 /// How long the addresses of the machine are taken to be what they were.
 const OWN_FRESH: Duration = Duration::from_secs(10);
 /// For how long the last words to the clients are waited for.

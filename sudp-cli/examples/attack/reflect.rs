@@ -26,7 +26,7 @@ pub(super) fn run(seconds: u64) -> Result<String, String> {
         .and_then(|()| inside(&["link", "add", "v0", "type", "veth", "peer", "name", "v1"]))
         .and_then(|()| inside(&["link", "set", "v0", "mtu", "60000", "arp", "off", "addrgenmode", "none"]))
         .and_then(|()| inside(&["addr", "add", "10.77.0.1/16", "dev", "v0"]))
-        .and_then(|()| inside(&["link", "set", "v1", "addrgenmode", "none", "up"]))
+        .and_then(|()| inside(&["link", "set", "v1", "mtu", "60000", "addrgenmode", "none", "up"]))
         .and_then(|()| inside(&["link", "set", "v0", "up"]));
     let outcome = prepared.and_then(|()| {
         let me = std::env::current_exe().map_err(|error| error.to_string())?;

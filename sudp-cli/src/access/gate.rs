@@ -161,10 +161,9 @@ impl Admit for Gate {
                 None if !gate.0.porch.wait(&visit).await => return Verdict::Drop,
                 None => gate.identify(&rules, &visit).await,
             };
-            match known.and_then(|identity| gate.admit_as(&rules, identity)) {
-                Ok(admitted) => {
-                    let (from, principal) = (Some(visit.from), &*admitted.who.principal);
-                    gate.0.porch.say(&Entry { from, principal, ..Entry::of(What::Admitted) });
+            match known.and_then(|identity| Ok((gate.admit_as(&rules, identity.clone())?, identity))) {
+                Ok((admitted, identity)) => {
+                    gate.0.porch.let_in(visit.from, &identity);
                     Verdict::Admit(admitted)
                 }
                 Err(why) => gate.turn_away(since, &visit, &why).await,

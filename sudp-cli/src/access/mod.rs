@@ -10,6 +10,7 @@ mod penalty;
 mod porch;
 pub(crate) mod records;
 pub(crate) mod secret;
+mod sessions;
 mod sources;
 mod stranger;
 pub(crate) mod ticket;
@@ -21,7 +22,6 @@ use std::time::SystemTime;
 use aws_lc_rs::digest;
 use book::Scope;
 
-pub(crate) use audit::{Entry, What};
 pub(crate) use gate::Gate;
 pub(crate) use porch::Porch;
 pub(crate) use secret::Secret;

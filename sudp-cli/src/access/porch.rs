@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 use sudp_tokio::proto::link::RequestHead;
 use sudp_tokio::{Stranger, Visit};
 
+use super::Identity;
 use super::audit::{Audit, Entry, What};
 use super::penalty::{Judgement, Penalties};
+use super::sessions::Sessions;
 use super::stranger::Answers;
 use crate::config::Config;
 use crate::exit::Outcome;
@@ -26,6 +28,7 @@ use crate::run::lock;
 pub(crate) struct Porch {
     penalties: Penalties,
     audit: Audit,
+    pub(super) sessions: Sessions,
     answers: Mutex<Arc<Answers>>,
     refused: AtomicU64,
     delayed: AtomicU64,
@@ -49,6 +52,7 @@ impl Porch {
         Ok(Self {
             penalties: Penalties::new(config.limits.auth_deadline),
             audit: Audit::open(settings.audit.as_deref(), &config.log)?,
+            sessions: Sessions::default(),
             answers: Mutex::new(Arc::new(Answers::load(&settings.strangers)?)),
             refused: AtomicU64::new(0),
             delayed: AtomicU64::new(0),
@@ -66,6 +70,11 @@ impl Porch {
             delayed: self.delayed.load(Ordering::Relaxed),
             penalised: self.penalties.count(Instant::now()),
         }
+    }
+
+    /// One was not let in, and leaves by itself.
+    pub(super) fn count_refusal(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Writes down what happened.
@@ -91,14 +100,21 @@ impl Porch {
             }
             Judgement::Never => {}
         }
-        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.count_refusal();
         self.say(&Entry { from: Some(from), reason: "too many of its source wait", ..Entry::of(What::Refused) });
         false
     }
 
+    /// Writes down that somebody is let in.
+    pub(crate) fn let_in(&self, from: SocketAddr, who: &Identity) {
+        let via = format!("{:?}", who.via).to_lowercase();
+        let (from, principal) = (Some(from), &*who.principal);
+        self.say(&Entry { from, principal, via: &via, ..Entry::of(What::Admitted) });
+    }
+
     /// What one gets to see who came at this moment and is not let in, for a reason that nobody is told but the audit.
     pub(crate) async fn turn_away(&self, since: Instant, from: SocketAddr, head: &RequestHead, why: &str) -> Stranger {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.count_refusal();
         if shows_something(head) {
             self.penalties.failed(Instant::now(), from.ip());
         }

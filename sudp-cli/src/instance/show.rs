@@ -8,7 +8,7 @@ use super::manage::Sample;
 use super::spawn::Serving;
 use super::{Id, word};
 use crate::args::Color;
-use crate::status::{Health, Link, Session, Status, Traffic};
+use crate::status::{Health, Link, Session, Status, Strangers, Traffic};
 use crate::top::text::{bits, clean, count, size, time};
 
 /// Whether what is printed has colours.
@@ -106,6 +106,11 @@ pub fn status(sample: &Sample, ink: Ink) -> String {
         row(&mut text, "tunnel", &format!("{name}{}{at}", clean(&tunnel.spec)));
     }
     sessions(&mut text, status, ink);
+    if let Some(Strangers { waiting, refused, delayed, penalised, dropped }) = status.strangers {
+        let (waiting, sources) = (so_many(waiting, "connection"), so_many(penalised, "source"));
+        let closed = format!("{} refused, {} closed, {} delayed", count(refused), count(dropped), count(delayed));
+        row(&mut text, "strangers", &format!("{waiting} without a session; {closed}; {sources} penalised"));
+    }
     traffic(&mut text, &status.traffic);
     if let Some(rate) = rate {
         let [out, out_bytes, in_, in_bytes] = *rate;

@@ -23,6 +23,7 @@ use crate::instance::protocol::{Event, Record, Wanted};
 use crate::status::{Flow, Status};
 
 pub(crate) use life::lock;
+pub(crate) use tell::words;
 
 /// Tells whoever looks after a client what is not as it should be.
 pub(crate) struct Teller(Box<dyn Fn(String) + Send + Sync>);

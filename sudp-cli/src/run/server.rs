@@ -1,6 +1,5 @@
 //! A server, from its configuration to its end.
 
-use std::collections::BTreeMap;
 use std::future::ready;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
@@ -9,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use sudp_tokio::proto::access::Pool;
 use sudp_tokio::proto::config::Limits;
-use sudp_tokio::proto::event::Event;
-use sudp_tokio::proto::wire::{Code, FlowId, SessionId};
+use sudp_tokio::proto::wire::{FlowId, SessionId};
 use sudp_tokio::tls::{self, Identity, ServerTls, TlsError};
 use sudp_tokio::{BindError, Gone, Server, ServerEvent, ServerOptions};
 use tokio::sync::{broadcast, mpsc};
@@ -21,12 +19,12 @@ use super::rt::{self, Threads};
 use super::tell::{self, Note, session_name};
 use super::{Start, show};
 use crate::access::ticket::Tickets;
-use crate::access::{Answers, Entry, Gate, Porch, What};
+use crate::access::{Answers, Gate, Porch};
 use crate::capture::feed;
 use crate::config::{Config, Server as Settings, ServerTls as Files};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::instance::paths::Folders;
-use crate::instance::protocol::{Event as Told, Record, Wanted};
+use crate::instance::protocol::{Event, Record, Wanted};
 use crate::status::{Flow, Health, Role, Session, Status, Strangers};
 
 /// A server that runs.
@@ -38,8 +36,6 @@ pub struct App {
     tls: Option<Arc<ServerTls>>,
     gate: Gate,
     porch: Arc<Porch>,
-    /// Whose sessions there are, as far as their ends are to be written down.
-    known: Mutex<BTreeMap<SessionId, (SocketAddr, String)>>,
 }
 
 /// Runs a server until it is stopped, by a signal or by `App::stop`.
@@ -80,15 +76,7 @@ impl App {
         let gate = Gate::new(settings, &porch, tickets(&life, settings, options.id)?)?;
         let server = Server::bind(threads, options, gate.clone()).map_err(cannot_bind)?;
         let listening = server.local_addrs().to_vec();
-        Ok(Self {
-            life,
-            server: Mutex::new(Some(Arc::new(server))),
-            listening,
-            tls,
-            gate,
-            porch,
-            known: Mutex::default(),
-        })
+        Ok(Self { life, server: Mutex::new(Some(Arc::new(server))), listening, tls, gate, porch })
     }
 
     /// Says what is in force.
@@ -141,10 +129,9 @@ impl App {
     async fn serve(&self) -> Outcome {
         let Some(server) = self.server() else { return Ok(()) };
         let life = Arc::clone(&self.life);
-        let mut events = server.events_where(move |event| match event {
-            ServerEvent::Session(_, Event::FlowClosed { code: Code::Denied, .. }) => true,
-            ServerEvent::Session(_, event) if tell::is_of_flow(event) => life.minds_flows(),
-            _ => true,
+        let mut events = server.events_where(move |event| {
+            let of_flow = matches!(event, ServerEvent::Session(_, event) if tell::is_of_flow(event));
+            !of_flow || Porch::minds(event) || life.minds_flows()
         });
         let stopped = self.life.stopped(1);
         tokio::pin!(stopped);
@@ -185,7 +172,7 @@ impl App {
                 () = &mut drained => break,
                 Some(event) = events.next() => {
                     self.tell(&event);
-                    self.audit(&event);
+                    self.porch.hear(&event);
                 }
             }
         }
@@ -195,7 +182,7 @@ impl App {
 
     async fn on_event(&self, server: &Server<Threads>, event: &ServerEvent) {
         self.tell(event);
-        self.audit(event);
+        self.porch.hear(event);
         // It may have been admitted just before the rules changed.
         if let ServerEvent::Founded { session, .. } = event
             && self.gate.has_changed()
@@ -246,44 +233,6 @@ impl App {
     fn tell(&self, event: &ServerEvent) {
         if let Some(note) = tell::server(event, self.life.minds_flows()) {
             self.life.tell(note);
-        }
-    }
-
-    /// Writes down what sessions begin and end, and what flows they may not have.
-    fn audit(&self, event: &ServerEvent) {
-        let mut known = lock(&self.known);
-        match event {
-            ServerEvent::Founded { session, from, principal } => {
-                if known.len() >= KNOWN {
-                    // Ends that nobody was told of in time.
-                    known.pop_first();
-                }
-                known.insert(*session, (*from, principal.clone()));
-                let (session, from) = (Some(*session), Some(*from));
-                self.porch.say(&Entry { session, from, principal, ..Entry::of(What::Opened) });
-            }
-            ServerEvent::Session(id, event) => {
-                let (session, who) = (Some(*id), known.get(id).cloned());
-                let from = who.as_ref().map(|(from, _)| *from);
-                let principal = who.as_ref().map_or("", |(_, principal)| principal);
-                match event {
-                    Event::Closed { code, .. } => {
-                        known.remove(id);
-                        let reason = &tell::words(*code);
-                        self.porch.say(&Entry { session, from, principal, reason, ..Entry::of(What::Closed) });
-                    }
-                    Event::FlowClosed { flow, code: Code::Denied } => {
-                        let reason = &format!("flow {}: {}", flow.0, tell::words(Code::Denied));
-                        self.porch.say(&Entry { session, from, principal, reason, ..Entry::of(What::FlowRefused) });
-                    }
-                    _ => {}
-                }
-            }
-            ServerEvent::Refused { from, code } => {
-                let (from, reason) = (Some(*from), &tell::words(*code));
-                self.porch.say(&Entry { from, reason, ..Entry::of(What::Refused) });
-            }
-            _ => {}
         }
     }
 
@@ -385,7 +334,7 @@ impl App {
         Ok(())
     }
 
-    pub(super) fn events(&self) -> broadcast::Receiver<Told> {
+    pub(super) fn events(&self) -> broadcast::Receiver<Event> {
         self.life.events()
     }
 
@@ -484,9 +433,6 @@ fn memory(limits: &Limits) -> u64 {
     let most = machine.into_iter().chain(group).min();
     most.map_or(usual as u64, |bytes| (bytes / 4).max(1 << 20))
 }
-
-/// Sessions whose ends are waited for.
-const KNOWN: usize = 65_536;
 
 #[cfg(test)]
 mod tests {

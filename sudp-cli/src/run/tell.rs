@@ -178,7 +178,7 @@ pub(super) fn session_name(session: SessionId) -> String {
 }
 
 /// What a code means.
-pub(super) fn words(code: Code) -> String {
+pub(crate) fn words(code: Code) -> String {
     let words = match code {
         Code::BadProof => "the proof that it belongs to the session is wrong",
         Code::Count => "an acknowledgement that cannot be true",

@@ -232,6 +232,11 @@ impl Registry {
         }
     }
 
+    /// The sessions that have no link at the moment.
+    pub fn detached(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.sessions.iter().filter(|(_, entry)| entry.detached).map(|(session, _)| *session)
+    }
+
     /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.sessions.len()
