@@ -26,7 +26,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{SupportedProtocolVersion, version};
 
 pub use about::{About, Onlooker};
-pub use client::{ClientOptions, Identity, Trust};
+pub use client::{ClientOptions, Identity, Trust, system_authorities};
 pub use error::TlsError;
 pub use pin::Pin;
 pub use server::{ServerOptions, ServerTls};
@@ -52,8 +52,8 @@ impl Oldest {
     }
 }
 
-/// The one provider of cryptography.
-fn provider() -> Arc<CryptoProvider> {
+/// The one provider of cryptography, for whatever else speaks TLS in the same program.
+pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())).clone()
 }

@@ -3,8 +3,12 @@
 mod audit;
 pub(crate) mod base64;
 pub(crate) mod book;
+mod certificate;
+mod claims;
 mod credential;
 mod gate;
+mod introspection;
+mod jwt;
 pub(crate) mod passwords;
 mod penalty;
 mod porch;
@@ -16,6 +20,7 @@ mod stranger;
 pub(crate) mod ticket;
 pub(crate) mod tokens;
 pub(crate) mod users;
+pub(crate) mod web;
 
 use std::time::SystemTime;
 
@@ -23,6 +28,7 @@ use aws_lc_rs::digest;
 use book::Scope;
 
 pub(crate) use gate::Gate;
+pub(crate) use jwt::Jwt;
 pub(crate) use porch::Porch;
 pub(crate) use secret::Secret;
 pub use stranger::Strangers;
@@ -54,6 +60,10 @@ pub(crate) enum Via {
     Anonymous,
     /// By a certificate of its own, in TLS.
     Certificate,
+    /// By a token about which somebody else was asked.
+    Introspection,
+    /// By a token that somebody else has signed.
+    Jwt,
     /// By a key of its own, in sealing.
     Key,
     /// By a password.
@@ -89,15 +99,27 @@ pub(crate) enum Why {
     /// The user may not come in any more.
     #[error("the user {0} is disabled")]
     Disabled(String),
+    /// Who was asked about the token says that it is good for nothing.
+    #[error("its token is not active, or not for this server")]
+    Inactive,
+    /// A token that somebody else has signed is not good.
+    #[error("its token is refused: {0}")]
+    Jwt(#[from] claims::Fault),
     /// What it shows is not of the form that it should have.
     #[error("its Authorization cannot be read")]
     Malformed,
+    /// Its certificate names nobody.
+    #[error("its certificate has no name")]
+    Nameless,
     /// It shows nothing.
     #[error("it does not show who it is")]
     Nobody,
     /// It is known, and nothing is granted to it.
     #[error("{0} is granted nothing")]
     NotGranted(String),
+    /// Who would have to be asked does not answer.
+    #[error("nobody can be asked about its token")]
+    Unavailable,
     /// The token has ended.
     #[error("the token {0} has ended")]
     TokenExpired(String),

@@ -11,11 +11,13 @@ use sudp_tokio::Visit;
 
 use super::credential::Credential;
 use super::gate::Followed;
+use super::introspection::Introspection;
+use super::jwt::{self, Jwt};
 use super::passwords::Passwords;
 use super::records::{self, Record, Table, unusable};
 use super::tokens::{self, Token};
 use super::users::User;
-use super::{Identity, Secret, Via, Why};
+use super::{Identity, Secret, Via, Why, certificate};
 use crate::config::Server as Settings;
 use crate::exit::Outcome;
 
@@ -26,24 +28,40 @@ pub(crate) struct Sources {
     anonymous: bool,
     users: Option<Source<User>>,
     tokens: Option<Source<Token>>,
+    certificates: bool,
+    jwt: Option<Jwt>,
+    introspection: Option<Arc<Introspection>>,
 }
 
 impl Sources {
     /// Reads all that is configured; some of it knows what it knew before.
-    pub(crate) fn load(settings: &Settings, _before: Option<&Self>) -> Outcome<Self> {
+    pub(crate) fn load(settings: &Settings, before: Option<&Self>) -> Outcome<Self> {
         let auth = &settings.auth;
+        let (jwt, introspection) =
+            (before.and_then(|it| it.jwt.as_ref()), before.and_then(|it| it.introspection.as_ref()));
         Ok(Self {
             anonymous: settings.anonymous || !auth.asks(),
             users: auth.users.as_deref().map(Source::load).transpose()?,
             tokens: auth.tokens.as_deref().map(Source::load).transpose()?,
+            certificates: auth.certificates,
+            jwt: auth.jwt.as_ref().map(|settings| Jwt::load(settings, jwt)).transpose()?,
+            introspection: auth
+                .introspection
+                .as_ref()
+                .map(|settings| Introspection::load(settings, introspection))
+                .transpose()?,
         })
     }
 
-    /// Finds out who somebody is. What it shows and is wrong is never overlooked, whatever else would do.
+    /// Finds out who somebody is. What it shows and is wrong is never overlooked, whatever else would do; of several
+    /// that are right, the first says who it is: its certificate, then its `Authorization`.
     pub(crate) async fn identify(&self, passwords: &Passwords, visit: &Visit) -> Result<Identity, Why> {
+        let shown = visit.certificate.as_deref().filter(|_| self.certificates);
+        let by_certificate = shown.map(certificate::check).transpose()?;
         let shown = if self.asks() { Credential::of(&visit.claim.head)? } else { None };
         let by_credential = self.vouch(passwords, shown).await?;
-        by_credential.or_else(|| self.anonymous.then(Identity::default)).ok_or(Why::Nobody)
+        let anybody = || self.anonymous.then(Identity::default);
+        by_certificate.or(by_credential).or_else(anybody).ok_or(Why::Nobody)
     }
 
     /// Finds out who somebody is by what a header would hold.
@@ -56,7 +74,7 @@ impl Sources {
         Ok(match shown {
             None => None,
             Some(Credential::Basic(name, password)) => Some(self.user(passwords, &name, &password).await?),
-            Some(Credential::Bearer(token)) => Some(self.bearer(&token)?),
+            Some(Credential::Bearer(token)) => Some(self.bearer(&token).await?),
         })
     }
 
@@ -76,7 +94,11 @@ impl Sources {
                 same.then(|| token.identity(name))
             }
             Via::Ticket => VOUCHING.into_iter().find_map(|via| self.current(&Identity { via, ..identity.clone() })),
-            Via::Certificate | Via::Key => None,
+            Via::Certificate => (self.certificates && certificate::stamp(&identity.principal) == identity.stamp)
+                .then(|| identity.clone()),
+            Via::Jwt => (self.jwt.as_ref()?.stamp() == identity.stamp).then(|| identity.clone()),
+            Via::Introspection => (self.introspection.as_ref()?.stamp() == identity.stamp).then(|| identity.clone()),
+            Via::Key => None,
         }
     }
 
@@ -91,13 +113,18 @@ impl Sources {
     /// Whether anything is there that an `Authorization` could be checked against. If not, it is meant for a gateway
     /// in front.
     fn asks(&self) -> bool {
-        self.users.is_some() || self.tokens.is_some()
+        self.users.is_some() || self.tokens.is_some() || self.jwt.is_some() || self.introspection.is_some()
     }
 
-    fn bearer(&self, token: &Secret) -> Result<Identity, Why> {
-        match &self.tokens {
-            Some(tokens) if tokens::is_ours(token.expose()) => tokens::check(&tokens.table, token, SystemTime::now()),
-            Some(_) | None => Err(Why::Unsupported),
+    /// Each token is judged by one alone: what one of them refuses is not tried on the next.
+    async fn bearer(&self, token: &Secret) -> Result<Identity, Why> {
+        let text = token.expose();
+        match (&self.tokens, &self.jwt, &self.introspection) {
+            (Some(tokens), _, _) if tokens::is_ours(text) => tokens::check(&tokens.table, token, SystemTime::now()),
+            (_, Some(jwt), _) if jwt::is_one(text) => Ok(jwt.check(token).await?),
+            (_, _, Some(introspection)) => introspection.check(token).await,
+            (_, Some(_), None) => Err(Why::Malformed),
+            (_, None, None) => Err(Why::Unsupported),
         }
     }
 
@@ -110,7 +137,7 @@ impl Sources {
 }
 
 /// Ways in which a ticket can have come about.
-const VOUCHING: [Via; 2] = [Via::Password, Via::Token];
+const VOUCHING: [Via; 5] = [Via::Password, Via::Token, Via::Jwt, Via::Introspection, Via::Certificate];
 
 /// A file of records that is followed.
 #[derive(Clone, Debug)]

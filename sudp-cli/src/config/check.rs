@@ -211,6 +211,11 @@ impl<'a> Reader<'a> {
         self.tree.find(path).is_none_or(|node| node.origin == Origin::Default)
     }
 
+    /// How many things are wrong so far.
+    pub(crate) fn problems(&self) -> usize {
+        self.problems.len()
+    }
+
     /// Whether anything is wrong so far.
     pub(crate) fn failed(&self) -> bool {
         !self.problems.is_empty()

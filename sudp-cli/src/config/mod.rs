@@ -30,7 +30,7 @@ use sudp_tokio::proto::config::client::ServerConfig;
 use sudp_tokio::tls::Pin;
 
 pub use crate::access::Strangers;
-pub(crate) use auth::Auth;
+pub(crate) use auth::{Auth, Introspection, Jwt, JwtKeys};
 
 use crate::access::Secret;
 use crate::args::spec::TunnelSpec;

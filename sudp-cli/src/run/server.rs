@@ -12,6 +12,7 @@ use sudp_tokio::proto::wire::{FlowId, SessionId};
 use sudp_tokio::tls::{self, Identity, ServerTls, TlsError};
 use sudp_tokio::{BindError, Gone, Server, ServerEvent, ServerOptions};
 use tokio::sync::{broadcast, mpsc};
+use tokio::task::spawn_blocking;
 use tokio::time::MissedTickBehavior;
 
 use super::life::{Life, Signals, cannot_listen, lock, unchanged, until_done};
@@ -308,7 +309,10 @@ impl App {
             ("limits", old.limits == new.limits),
         ];
         unchanged(keys, Role::Server)?;
-        let rules = self.gate.read(is)?;
+        // It may have to ask an address.
+        let (gate, settings) = (self.gate.clone(), is.clone());
+        let read = spawn_blocking(move || gate.read(&settings)).await;
+        let rules = read.map_err(|error| Failure::new(Exit::Internal, error))??;
         // A file may be another by now, though it has the same name.
         let answers = Answers::load(&is.strangers)?;
         if let (Some(tls), Some(files)) = (&self.tls, &is.tls) {

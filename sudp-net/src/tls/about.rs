@@ -15,6 +15,8 @@ use super::{Pin, der, validity};
 pub struct About {
     /// Whom it is for, as far as that is a common name: names that count stand elsewhere.
     pub subject: Option<String>,
+    /// Whom it is for: hosts, addresses of mail and URIs, in their order.
+    pub names: Vec<String>,
     /// Who signed it, by common name.
     pub issuer: Option<String>,
     /// When it begins to be valid.
@@ -34,6 +36,7 @@ impl About {
         let at = |since: Duration| UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH + FAR);
         Some(Self {
             subject: der::common_name(subject),
+            names: der::alternative_names(certificate)?,
             issuer: der::common_name(issuer),
             from: at(from),
             until: at(until),

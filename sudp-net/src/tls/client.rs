@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use sudp_proto::link::ClientTls;
 
@@ -82,16 +82,21 @@ impl Trust {
     }
 }
 
-fn system_roots() -> Result<RootCertStore, TlsError> {
+/// The certificates of the authorities whom the system trusts, or `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+pub fn system_authorities() -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    // Systems carry some that are too odd to be read; that is no reason to do without the others.
-    let (taken, _) = roots.add_parsable_certificates(found.certs);
-    if taken == 0 {
+    if found.certs.is_empty() {
         let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
         return Err(TlsError::NoRoots { why });
     }
-    Ok(roots)
+    Ok(found.certs)
+}
+
+fn system_roots() -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    // Systems carry some that are too odd to be read; that is no reason to do without the others.
+    let (taken, _) = roots.add_parsable_certificates(system_authorities()?);
+    if taken == 0 { Err(TlsError::NoRoots { why: String::new() }) } else { Ok(roots) }
 }
 
 fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {

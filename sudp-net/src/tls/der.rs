@@ -9,6 +9,52 @@ pub(super) struct Fields<'a> {
 
 /// Takes a certificate apart, as far as its subject.
 pub(super) fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
+    split(certificate).map(|(fields, _)| fields)
+}
+
+/// The names that count in a certificate, in their order: those of hosts, addresses of mail, and URIs.
+pub(super) fn alternative_names(certificate: &[u8]) -> Option<Vec<String>> {
+    let (_, mut rest) = split(certificate)?;
+    // The key comes first, then perhaps numbers that nobody uses, then the extensions.
+    while !rest.is_empty() {
+        let (kind, content, next) = element(rest)?;
+        rest = next;
+        if kind == EXTENSIONS {
+            let (_, all, _) = element(content)?;
+            return names_among(all);
+        }
+    }
+    Some(Vec::new())
+}
+
+fn names_among(mut extensions: &[u8]) -> Option<Vec<String>> {
+    while !extensions.is_empty() {
+        let (_, extension, next) = element(extensions)?;
+        extensions = next;
+        let (_, kind, mut rest) = element(extension)?;
+        if kind != ALTERNATIVE_NAMES {
+            continue;
+        }
+        if let (BOOLEAN, _, value) = element(rest)? {
+            rest = value;
+        }
+        let (_, value, _) = element(rest)?;
+        let (_, mut list, _) = element(value)?;
+        let mut names = Vec::new();
+        while !list.is_empty() {
+            let (kind, name, next) = element(list)?;
+            list = next;
+            if [MAIL, HOST, URI].contains(&kind) {
+                names.push(String::from_utf8(name.to_vec()).ok()?);
+            }
+        }
+        return Some(names);
+    }
+    Some(Vec::new())
+}
+
+/// A certificate as far as its subject, and what follows that.
+fn split(certificate: &[u8]) -> Option<(Fields<'_>, &[u8])> {
     let (_, whole, _) = element(certificate)?;
     let (_, mut body, _) = element(whole)?;
     if let (VERSION, _, rest) = element(body)? {
@@ -18,8 +64,8 @@ pub(super) fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
     let (_, _algorithm, body) = element(body)?;
     let (_, issuer, body) = element(body)?;
     let (_, validity, body) = element(body)?;
-    let (_, subject, _) = element(body)?;
-    Some(Fields { issuer, validity, subject })
+    let (_, subject, rest) = element(body)?;
+    Some((Fields { issuer, validity, subject }, rest))
 }
 
 /// Issuer and subject.
@@ -58,6 +104,13 @@ pub(super) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
+const BOOLEAN: u8 = 1;
+const MAIL: u8 = 0x81;
+const HOST: u8 = 0x82;
+const URI: u8 = 0x86;
+/// 2.5.29.17
+const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 17];
 /// 2.5.4.3
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 

@@ -40,9 +40,10 @@ fn every_line_of_the_example_can_be_used_once_it_is_no_comment() {
     let mut all = defaults();
     all.overlay(tree);
     decode(&all, &[], &mut problems);
-    // Authorities and keys are two ways to trust, and there are several to be let in: of each one may be no comment.
+    // Of each of these one may be no comment: authorities and keys are two ways to trust, keys of tokens have two places,
+    // and there are several ways to be let in.
     let problems: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
-    assert_eq!(problems, ["client.tls.pins", "client.auth.token"]);
+    assert_eq!(problems, ["server.auth.jwt.jwks", "client.tls.pins", "client.auth.token"]);
 }
 
 #[test]
