@@ -4,6 +4,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a story waits for the events that concern it")]
 
+mod creds;
 mod drains;
 mod flows;
 mod life;
@@ -47,6 +48,11 @@ macro_rules! stories {
 }
 
 stories! {
+    creds {
+        a_new_credential_takes_the_place_of_one_that_ends_and_the_session_goes_on
+        a_grant_that_ends_takes_its_session_with_it_within_a_second
+        a_ticket_that_is_handed_out_later_is_the_one_that_is_shown
+    }
     paths {
         a_forward_tunnel_carries_datagrams_there_and_back
         a_reverse_tunnel_begins_at_the_server
