@@ -132,17 +132,20 @@ fn jwt(reader: &mut Reader<'_>) -> Option<Jwt> {
             None
         }
         (None, None) => {
-            let what = "is missing: without keys no token can be checked; set it, or `server.auth.jwt.jwks`";
-            reader.blame("server.auth.jwt.keys", what);
+            lacks(
+                reader,
+                &JWT,
+                "server.auth.jwt.keys",
+                "or `server.auth.jwt.jwks`: no token can be checked without keys",
+            );
             None
         }
     };
-    let missing = "is missing: a token that was made by or for somebody else must not be taken; set it";
     if issuer.is_none() {
-        reader.blame("server.auth.jwt.issuer", missing);
+        lacks(reader, &JWT, "server.auth.jwt.issuer", "so that tokens of others are not taken");
     }
     if audience.is_empty() {
-        reader.blame("server.auth.jwt.audience", missing);
+        lacks(reader, &JWT, "server.auth.jwt.audience", "so that tokens for others are not taken");
     }
     Some(Jwt { keys: keys?, issuer: issuer?, audience, algorithms, principal_claim, groups_claim, leeway })
 }
@@ -158,13 +161,17 @@ fn introspection(reader: &mut Reader<'_>) -> Option<Introspection> {
     if reader.problems() > before || INTROSPECTION.iter().all(|key| reader.is_default(key)) {
         return None;
     }
-    for key in &INTROSPECTION[..3] {
-        if reader.is_default(key) {
-            reader.blame(key, "is missing; it is of use only with the others of `server.auth.introspection`");
-        }
+    for key in INTROSPECTION.into_iter().filter(|key| reader.is_default(key)).collect::<Vec<_>>() {
+        lacks(reader, &INTROSPECTION, key, "so that somebody can be asked");
     }
     let (url, client_id, client_secret) = (url?, client_id?, client_secret?);
     Some(Introspection { url, client_id, client_secret, audience, principal_claim, groups_claim })
+}
+
+/// What is said is of no use without something that is not.
+fn lacks(reader: &mut Reader<'_>, said: &[&str], missing: &str, why: &str) {
+    let blamed = said.iter().find(|key| !reader.is_default(key)).unwrap_or(&missing);
+    reader.blame(blamed, format!("is of no use without `{missing}`; set that, too, {why}"));
 }
 
 fn texts(reader: &mut Reader<'_>, path: &'static str) -> Vec<String> {

@@ -4,6 +4,7 @@
 mod creds;
 mod grants;
 mod guard;
+mod ident;
 #[expect(dead_code, reason = "of what moves processes, not all is needed here")]
 #[path = "../run/rig.rs"]
 mod rig;
