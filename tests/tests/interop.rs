@@ -12,7 +12,6 @@ use proptest::prelude::*;
 use sudp_proto::Seed;
 use sudp_proto::link::{
     Answer, ClientUpgrade, Link, LinkEnd, LinkEvent, LinkLimits, Refusal, RefusalKind, Scheme, ServerExpect,
-    Subprotocol,
 };
 use sudp_tests::clock::epoch;
 use tungstenite::client::IntoClientRequest;

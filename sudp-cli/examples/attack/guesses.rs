@@ -27,6 +27,10 @@ pub(super) fn run(count: u64, addresses: u64) -> Result<String, String> {
                     let guess = b"GET /else HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWxpY2U6d3Jvbmc=\r\n\r\n";
                     let answer = dial(from, at).and_then(|mut stream| {
                         stream.write_all(guess)?;
+                        if guesser % 2 == 1 {
+                            // Every other one does not wait for its turn, and hopes to take those of others.
+                            stream.set_read_timeout(Some(Duration::from_millis(50)))?;
+                        }
                         stream.read_exact(&mut [0; 12])
                     });
                     answered.fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);

@@ -77,6 +77,13 @@ impl Penalties {
         Judgement::After(wait)
     }
 
+    /// Whoever came from here has hung up before its turn: nobody is kept waiting by it.
+    pub(crate) fn give_back(&self, from: IpAddr) {
+        if let Some(record) = lock(&self.sources).get_mut(&source(from)) {
+            record.turn = record.turn.checked_sub(PACE).unwrap_or(record.turn);
+        }
+    }
+
     /// Whoever came from here has shown something wrong. What a neighbour shows rightly takes nothing of that back.
     pub(crate) fn failed(&self, now: Instant, from: IpAddr) {
         let (mut sources, from) = (lock(&self.sources), source(from));
@@ -162,6 +169,17 @@ mod tests {
             "a second later"
         );
         assert_eq!(penalties.judge(now, address(2)), Judgement::Now, "another address");
+    }
+
+    #[test]
+    fn t10_who_comes_and_hangs_up_takes_nobodys_turn() {
+        let (penalties, now) = (Penalties::new(DEADLINE), Instant::now());
+        penalties.failed(now, address(1));
+        for _ in 0..10_000 {
+            assert_eq!(penalties.judge(now, address(1)), Judgement::After(PACE));
+            penalties.give_back(address(1));
+        }
+        penalties.give_back(address(2));
     }
 
     #[test]

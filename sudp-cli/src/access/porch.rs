@@ -6,7 +6,7 @@
 //! password checked for every request to no path at all. Whoever shows credentials where nobody asked for them is taken
 //! for one who guesses, for otherwise what becomes of guesses would tell which path is ours.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -95,7 +95,9 @@ impl Porch {
             Judgement::Now => return true,
             Judgement::After(wait) => {
                 self.delayed.fetch_add(1, Ordering::Relaxed);
+                let mut turn = Turn { penalties: &self.penalties, from: from.ip(), taken: false };
                 tokio::time::sleep(wait).await;
+                turn.taken = true;
                 return true;
             }
             Judgement::Never => {}
@@ -135,6 +137,21 @@ impl Porch {
         let answer = lock(&self.answers).answer(head);
         tokio::time::sleep(left(since.elapsed())).await;
         answer
+    }
+}
+
+/// The turn of one that waits. Whoever hangs up meanwhile is not waited for any more, and gives it back.
+struct Turn<'a> {
+    penalties: &'a Penalties,
+    from: IpAddr,
+    taken: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.taken {
+            self.penalties.give_back(self.from);
+        }
     }
 }
 

@@ -76,6 +76,7 @@ fn strange() -> Vec<String> {
     requests.push(upgrade("/else", offer));
     requests.push(upgrade("/sudp/", offer));
     requests.push(upgrade("/sudp", ""));
+    requests.push(upgrade("/sudp", &format!("{offer}Sudp-Hello: AAAA\r\n")));
     requests.push(upgrade("/sudp", offer).replace("Version: 13", "Version: 8"));
     requests.push(upgrade("/sudp", &format!("{offer}Content-Length: 3\r\n")));
     requests

@@ -43,6 +43,8 @@ pub struct Incoming {
     patience: Duration,
     closed: bool,
     end: Option<LinkEnd>,
+    /// What is wrong with a hello is told to nobody who may be a stranger.
+    quiet: bool,
 }
 
 #[derive(Debug)]
@@ -112,6 +114,7 @@ impl Incoming {
         let IncomingSetup { expect, tls, limits, server, seed } = setup;
         let link_limits = LinkLimits::from(&limits);
         let patience = limits.auth_deadline;
+        let quiet = expect.quiet;
         let handshake = if tls.is_some() { limits.tls_deadline } else { Duration::ZERO };
         let link = match &tls {
             Some(tls) => Link::secure_server(now, tls, expect, link_limits, seed),
@@ -125,6 +128,7 @@ impl Incoming {
             patience,
             closed: false,
             end: None,
+            quiet,
         }
     }
 
@@ -260,6 +264,9 @@ impl Incoming {
     fn claim_header(&mut self, now: Instant, hello: &str, head: RequestHead) {
         match Hello::from_header(hello) {
             Ok((hello, raw)) => self.claim(hello, raw, head, false),
+            Err(violation) if self.quiet && violation.code == Code::Malformed => {
+                self.stage = Stage::Strange(Box::new(head));
+            }
             Err(violation) => {
                 refuse(now, &mut self.link, false, violation.code, self.server);
                 self.stage = Stage::Over;
