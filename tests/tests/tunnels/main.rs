@@ -8,6 +8,7 @@ mod creds;
 mod drains;
 mod flows;
 mod life;
+mod limits;
 mod links;
 mod outages;
 mod paths;
@@ -101,6 +102,10 @@ stories! {
         counters_add_up_and_events_tell_the_story
         dropping_the_handles_ends_everything
         a_server_without_descriptors_waits_for_some
+    }
+    limits {
+        t32_flows_are_counted_over_all_clients_of_a_principal
+        t32_rates_are_kept_over_all_clients_of_a_principal
     }
     watch {
         a_flow_is_seen_at_both_ends_and_can_be_cut_at_either
