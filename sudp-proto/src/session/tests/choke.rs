@@ -1,5 +1,6 @@
 //! The choke point: what the remote may open, where its datagrams may go, and what is dropped under which name.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use crate::session::{Access, InDoubt, Need, Role, SendError, Session, Setup, Tre
 use crate::stats::DropReason;
 use crate::testing::{ms, secs};
 use crate::wire::{Address, Class, Code, Control, FlowId, Host, TunnelId, batch};
+use crate::{Rng, Seed};
 
 fn access(grant: Grant) -> Access {
     Access { grant, own: Arc::new(Own::default()) }
@@ -398,4 +400,42 @@ fn a_thawed_session_counts_its_flows_anew_and_the_refused_ones_do_not() {
     assert_eq!(shared.flows(), 0, "a frozen session has none");
     one.server.share(shared.clone());
     assert_eq!(shared.flows(), 1);
+}
+
+#[test]
+fn t25_of_ten_thousand_answers_to_names_none_leads_where_it_may_not() {
+    const POOL: [(&str, bool); 8] = [
+        ("8.8.8.8:53", true),
+        ("10.1.2.3:53", true),
+        ("9.9.9.9:53", false),
+        ("127.0.0.1:53", false),
+        ("[::ffff:127.0.0.1]:53", false),
+        ("[fe80::1]:53", false),
+        ("169.254.169.254:53", false),
+        ("224.0.0.1:53", false),
+    ];
+    let (mut pair, flow) = flow_to(Address::from(source(9)));
+    let rules = Rules::parse(["127.0.0.1:9", "deny 9.9.9.9", "10.0.0.0/8", "*.example", "*"]).unwrap();
+    pair.server.regrant(pair.now, access(Grant::new(rules)));
+    let (mut rng, mut expected) = (Rng::new(&Seed::from(25)), 0);
+    pair.served.clear();
+    for round in 0..10_000 {
+        // Old names come again, and mean something else by then.
+        let name = format!("n{}.example", round % 100);
+        let to = named(&name);
+        pair.client.send(pair.now, flow, Some(&to), b"data").unwrap();
+        pair.drain();
+        pair.run(ms(60));
+        let asked = pair.needs.drain(..).any(|(_, need)| matches!(need, Need::Resolve { .. }));
+        assert!(asked, "{name} is looked up, for it was forgotten long ago");
+        let answers: Vec<_> = (0..rng.u64() % 4).map(|_| POOL[usize::try_from(rng.u64() % 8).unwrap()]).collect();
+        let first = answers.iter().find(|(_, allowed)| *allowed).map(|(at, _)| at.parse().unwrap());
+        let addresses: Vec<SocketAddr> = answers.iter().map(|(at, _)| at.parse().unwrap()).collect();
+        pair.server.handle_resolved(pair.now, flow, &name, 53, &addresses);
+        let went: Vec<_> = pair.server.inbox(flow).map(|inbound| inbound.address.unwrap()).collect();
+        assert_eq!(went, first.into_iter().collect::<Vec<SocketAddr>>(), "{answers:?}");
+        expected += went.len();
+        pair.drain();
+    }
+    assert!(expected > 2_000 && pair.served.len() == expected, "{expected}");
 }
