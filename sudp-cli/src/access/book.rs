@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use sudp_tokio::proto::access::{Grant, Network, Pattern, Rule, Rules, Verb};
 
-use super::Identity;
+use super::{Identity, Via};
 use crate::config::Server as Settings;
 use crate::config::grants::{PATH, Section, Who};
 
@@ -138,7 +138,18 @@ fn is(who: &Identity, meant: &Who) -> bool {
     match meant {
         Who::Everybody => true,
         Who::Group(group) => who.groups.contains(group),
-        Who::Principal(name) => who.principal == *name,
+        Who::Principal(name) => is_principal(who, name),
+    }
+}
+
+/// What stands before a name says how its bearer has shown who it is: whoever can choose a name elsewhere, as the subject
+/// of a JWT may, is no token or certificate by calling itself one.
+fn is_principal(who: &Identity, name: &str) -> bool {
+    let (kind, subject) = name.split_once(':').map_or(("", name), |(kind, subject)| (kind, subject));
+    match (kind, who.via) {
+        ("cert", Via::Certificate) | ("key", Via::Key) | ("token", Via::Token) => who.principal == name,
+        ("" | "jwt", Via::Introspection | Via::Jwt) | ("", Via::Password) => who.principal == subject,
+        _ => false,
     }
 }
 

@@ -3,6 +3,7 @@ use std::path::Path;
 use sudp_tokio::proto::access::Rules;
 
 use super::*;
+use crate::access::Via;
 use crate::access::book::Scope;
 use crate::config::decode::decode;
 use crate::config::load::defaults;
@@ -40,7 +41,8 @@ fn asked(file: &str, who: Identity, to: &str, bind: bool, answers: &[&str]) -> E
 }
 
 fn who(name: &str) -> Identity {
-    Identity { principal: name.into(), ..Identity::default() }
+    let via = if name.is_empty() { Via::Anonymous } else { Via::Password };
+    Identity { principal: name.into(), via, ..Identity::default() }
 }
 
 fn told(name: &str, to: &str) -> String {

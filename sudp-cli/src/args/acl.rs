@@ -5,9 +5,12 @@ use sudp_tokio::proto::access::{Rule, Rules};
 use sudp_tokio::proto::wire::Address;
 
 use super::{Common, Output};
-use crate::access::Identity;
 use crate::access::book::Scope;
+use crate::access::tokens::Token;
+use crate::access::users::User;
+use crate::access::{Identity, Via, records};
 use crate::acl::{self, Question};
+use crate::config::Auth;
 use crate::config::decode::decode;
 use crate::config::load::{Flags, Surroundings, refusal};
 use crate::exit::{Exit, Failure, Outcome};
@@ -33,10 +36,10 @@ pub struct Explain {
     /// Ask whether a reverse tunnel may listen there
     #[arg(long)]
     pub bind: bool,
-    /// A group they are in; may be repeated
+    /// A group they are in, beside those that the files of users and tokens say; may be repeated
     #[arg(long, value_name = "NAME")]
     pub group: Vec<String>,
-    /// A rule of the scope of their token; may be repeated
+    /// A rule of the scope of their token, instead of those that its file says; may be repeated
     #[arg(long, value_name = "RULE")]
     pub scope: Vec<Rule>,
     /// The instance whose file is laid over the common one
@@ -63,10 +66,40 @@ impl Explain {
         if !gathered.problems.is_empty() {
             return Err(refusal(&gathered.problems));
         }
+        let who = identity(&self.who, &config.server.auth)?;
+        let groups = [who.groups.clone(), self.group].concat();
         let scope = Rules::new(self.scope).map_err(|error| Failure::new(Exit::Usage, error))?;
-        let scope = Some(scope).filter(|rules| !rules.as_slice().is_empty()).map(Scope::new);
-        let who = Identity { principal: self.who, groups: self.group, scope, ..Identity::default() };
+        let scope = if scope.as_slice().is_empty() { who.scope.clone() } else { Some(Scope::new(scope)) };
+        let who = Identity { groups, scope, ..who };
         acl::explain(&gathered, &config, &Question { who, to: self.to, bind: self.bind }, self.output)
+    }
+}
+
+/// Who somebody is, as far as files of this server know.
+fn identity(name: &str, auth: &Auth) -> Outcome<Identity> {
+    let denied = |what: String| Failure::new(Exit::Failed, what);
+    let of = |principal: &str, via| Ok(Identity { principal: principal.to_owned(), via, ..Identity::default() });
+    match (name.split_once(':'), &auth.tokens, &auth.users) {
+        _ if name.is_empty() => Ok(Identity::default()),
+        (Some(("token", token)), Some(file), _) => {
+            let tokens = records::load::<Token>(file).map_err(|problems| records::unusable(&problems))?;
+            let found = tokens.get(token).map(|found| found.identity(token));
+            found.ok_or_else(|| denied(format!("there is no token {token} in {}", file.display())))
+        }
+        (Some(("token", _)), None, _) => of(name, Via::Token),
+        (Some(("cert", _)), _, _) => of(name, Via::Certificate),
+        (Some(("key", _)), _, _) => of(name, Via::Key),
+        (Some((_, subject)), _, _) => of(subject, Via::Jwt),
+        (None, _, None) => of(name, Via::Password),
+        (None, _, Some(file)) => {
+            let users = records::load::<User>(file).map_err(|problems| records::unusable(&problems))?;
+            match users.get(name) {
+                Some(user) if user.disabled => Err(denied(format!("the user {name} is disabled, and not let in"))),
+                Some(user) => Ok(user.identity(name)),
+                // Tokens of others may name those whom no file has.
+                None => of(name, Via::Jwt),
+            }
+        }
     }
 }
 
@@ -86,8 +119,8 @@ Examples:
   sudp acl explain token:backup 0.0.0.0:51820 --bind       for a reverse tunnel
   sudp acl explain '*' 169.254.169.254:80 -c sudp.yaml -o json
 
-It reads the configuration, and asks no running server: what flags of a server say is not known
-here. It ends with 0 if the answer is yes, with 1 if it is no, and with 78 if the configuration
+It reads the configuration, and the files of users and tokens that this names, and asks no running
+server: what flags of a server say is not known here. It ends with 0 if the answer is yes, with 1 if it is no, and with 78 if the configuration
 cannot be used.";
 
 #[cfg(test)]

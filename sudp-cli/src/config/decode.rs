@@ -351,6 +351,7 @@ fn serves(reader: &mut Reader<'_>, server: &Server) {
         }
     }
     auth::check(reader, server);
+    grants::possible(reader, server);
     if let Some(ServerTls { cert, key, client_ca }) = &server.tls {
         let identity = Identity { chain: cert.clone(), key: key.clone() };
         let options = tls::ServerOptions { client_roots: client_ca.clone(), ..tls::ServerOptions::new(identity) };

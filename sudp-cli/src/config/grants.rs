@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use sudp_tokio::proto::access::{Classes, Pattern, Rate, Rates, Rule, Rules};
 
+use super::Server;
 use super::check::Reader;
 use super::tree::{Map, Node, Origin, Problem, Value, quoted};
 use super::values::{self, Kind};
@@ -118,6 +119,43 @@ pub(super) fn read(reader: &mut Reader<'_>, common: usize) -> Vec<Section> {
         distinct(reader, path, map, &section.who, &mut seen);
         Some(section)
     })
+}
+
+/// Notes whom nobody can be, for nothing is configured that would say so.
+pub(super) fn possible(reader: &mut Reader<'_>, server: &Server) {
+    let auth = &server.auth;
+    let (others, keys) = (auth.jwt.is_some() || auth.introspection.is_some(), !reader.is_default("server.auth.keys"));
+    let missing = |who: &Who| match who {
+        Who::Everybody => None,
+        Who::Group(_) => {
+            let any = auth.users.is_some() || auth.tokens.is_some() || others;
+            (!any).then_some("`server.auth.users`, `server.auth.tokens` or `server.auth.jwt`")
+        }
+        Who::Principal(name) => match name.split_once(':') {
+            Some(("cert", _)) => (!auth.certificates).then_some("`server.auth.certificates`"),
+            Some(("key", _)) => (!keys).then_some("`server.auth.keys`"),
+            Some(("token", _)) => auth.tokens.is_none().then_some("`server.auth.tokens`"),
+            Some(_) => (!others).then_some("`server.auth.jwt` or `server.auth.introspection`"),
+            None => (auth.users.is_none() && !others).then_some("`server.auth.users` or `server.auth.jwt`"),
+        },
+    };
+    reader.each(PATH, |reader, path, _, node| {
+        let Value::Map(map) = &node.value else { return None };
+        let whos = map.find("who")?;
+        let each = match &whos.value {
+            Value::List(list) => list.iter().collect(),
+            Value::Nothing | Value::Text(_) | Value::Map(_) => vec![whos],
+        };
+        for node in each {
+            let Value::Text(text) = &node.value else { continue };
+            if let Some(key) = read_who(text).ok().and_then(|who| missing(&who)) {
+                let what =
+                    format!("nobody can be {} here, for nothing says so; set {key}, or leave this out", quoted(text));
+                reader.note(node, &format!("{path}.who"), what);
+            }
+        }
+        Some(())
+    });
 }
 
 /// Sections that are over by now: a mistake for who checks, and for who runs only worth a warning, for time passes.

@@ -12,10 +12,23 @@ use super::rig::{Folder, PATIENCE, PROGRAM, Sudp, answers, echo, is_answered, ru
 const MOMENT: Duration = Duration::from_millis(300);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A file with these sections.
+/// A file with these sections, for everybody and for the token ci.
 fn grants(folder: &Folder, sections: &[&str]) -> String {
     let lines: String = sections.iter().map(|section| format!("    - {section}\n")).collect();
-    folder.write("config.yaml", &format!("server:\n  grants:\n{lines}"))
+    let auth = "  anonymous: true\n  auth: {tokens: tokens.yaml}\n";
+    if !folder.path().join("tokens.yaml").exists() {
+        token(folder, "ci", &[]);
+    }
+    folder.write("config.yaml", &format!("server:\n  grants:\n{lines}{auth}"))
+}
+
+/// Makes a token, and a file with the header that shows it.
+fn token(folder: &Folder, name: &str, arguments: &[&str]) -> String {
+    let file = folder.path().join("tokens.yaml").display().to_string();
+    let end = run(&[&["token", "new", name, "--file", &file], arguments].concat());
+    assert_eq!(end.code, Some(0), "{end:#?}");
+    let header = format!("Authorization: Bearer {}", String::from_utf8(end.output).unwrap().trim());
+    format!("@{}", folder.write(&format!("{name}.header"), &header))
 }
 
 /// A server of this file, and its URL.
@@ -71,7 +84,7 @@ fn a_section_that_is_taken_away_ends_its_sessions_and_one_that_stays_does_not() 
     reload(&mut server);
     answers(here, b"still");
 
-    grants(&folder, &["{who: alice, rules: 127.0.0.0/8}"]);
+    grants(&folder, &["{who: 'token:ci', rules: 127.0.0.0/8}"]);
     let since = reload(&mut server);
     server.line("has ended: not allowed (this side says)");
     assert!(since.elapsed() < SECOND, "{:?}", since.elapsed());
@@ -125,19 +138,49 @@ fn rules_for_everybody_come_before_those_of_a_section() {
 #[test]
 fn of_whom_no_section_speaks_is_not_let_in() {
     let folder = Folder::new();
-    let file = grants(&folder, &["{who: alice, rules: 127.0.0.0/8}"]);
+    let file = grants(&folder, &["{who: 'token:ci', rules: 127.0.0.0/8}"]);
     let (mut server, url) = server(&file);
     let mut client = Sudp::start(&["client", &url, "-L", "0:127.0.0.1:1"]);
-    server.line("a client was refused: not allowed");
+    server.line("is granted nothing");
     drop(client.input());
-    client.end().with(77, "the server denies access");
+    assert_ne!(client.end().code, Some(0));
+}
+
+#[test]
+fn a_token_gets_what_its_section_says_and_what_it_restricts_itself_to() {
+    let (folder, one, two) = (Folder::new(), echo(), echo());
+    let header = token(&folder, "ci", &["--allow", &one.to_string()]);
+    let file = grants(&folder, &["{who: 'token:ci', rules: 127.0.0.0/8}", "{who: '*', rules: '9.9.9.9'}"]);
+    let (mut server, url) = server(&file);
+    let tunnels = [format!("0:{one}?name=one"), format!("0:{two}?name=two")];
+    let tunnels = ["-L", &tunnels[0], "-L", &tunnels[1]];
+    let reached = |client: &mut Sudp| {
+        ["one", "two"].map(|name| {
+            let at = client.address(&format!("{name}: taking datagrams at "));
+            is_answered(at, b"asks", if name == "one" { PATIENCE / 10 } else { MOMENT })
+        })
+    };
+    let mut ci = Sudp::client(&url, &[&tunnels[..], &["--header", &header]].concat());
+    assert_eq!(reached(&mut ci), [true, false]);
+    let mut anybody = Sudp::client(&url, &tunnels);
+    assert_eq!(reached(&mut anybody), [false, false]);
+    for (to, code) in [(one, 0), (two, 1)] {
+        run(&["acl", "explain", "token:ci", &to.to_string(), "--config", &file]).with(code, "");
+    }
+    run(&["acl", "explain", "token:cd", "127.0.0.1:1", "--config", &file]).with(1, "there is no token cd in ");
+    // A section for whom nobody can be is told of.
+    let text = fs::read_to_string(&file).unwrap().replace("auth: {tokens: tokens.yaml}", "");
+    let other = folder.write("other.yaml", &text);
+    run(&["config", "check", &other])
+        .with(78, "nobody can be `token:ci` here, for nothing says so; set `server.auth.tokens`");
+    server.forget();
 }
 
 #[test]
 fn a_section_over_its_end_is_a_mistake_to_check_and_a_warning_to_run() {
     let folder = Folder::new();
-    let file = grants(&folder, &["{who: alice, expires: 2020-01-01}", "{who: '*', rules: 127.0.0.0/8}"]);
-    let says = "config.yaml:3:29: server.grants[0].expires: `2020-01-01` is over, so who is meant may do nothing";
+    let file = grants(&folder, &["{who: group:a, expires: 2020-01-01}", "{who: '*', rules: 127.0.0.0/8}"]);
+    let says = "config.yaml:3:31: server.grants[0].expires: `2020-01-01` is over, so who is meant may do nothing";
     run(&["config", "check", &file]).with(78, says);
     let (mut server, _) = server(&file);
     server.line(says);

@@ -40,7 +40,14 @@ fn principal(name: &str) -> Who {
 }
 
 fn identity(name: &str, groups: &[&str]) -> Identity {
-    Identity { principal: name.into(), groups: groups.iter().map(|it| (*it).into()).collect(), ..Identity::default() }
+    let groups = groups.iter().map(|it| (*it).into()).collect();
+    let via = match name.split_once(':') {
+        Some(("token", _)) => Via::Token,
+        Some(_) => Via::Certificate,
+        None if name.is_empty() => Via::Anonymous,
+        None => Via::Password,
+    };
+    Identity { principal: name.into(), via, groups, ..Identity::default() }
 }
 
 fn listens(lines: &[&str], at: &str) -> bool {
@@ -86,6 +93,27 @@ fn the_first_section_that_speaks_of_somebody_decides_alone() {
     assert_eq!(may(&identity("bob", &["other"])), Some([false, false, false, true, true]));
     for nobody in [identity("", &[]), identity("carol", &["op"]), identity("ci", &[]), identity("Alice", &[])] {
         assert_eq!(may(&nobody), None, "{nobody:?}");
+    }
+}
+
+#[test]
+fn nobody_becomes_another_by_calling_itself_like_it() {
+    const VIAS: [Via; 6] = [Via::Anonymous, Via::Password, Via::Jwt, Via::Introspection, Via::Token, Via::Certificate];
+    for (who, principal, vias) in [
+        ("alice", "alice", &[Via::Password, Via::Jwt, Via::Introspection][..]),
+        ("jwt:alice", "alice", &[Via::Jwt, Via::Introspection]),
+        ("jwt:repo:a/b", "repo:a/b", &[Via::Jwt, Via::Introspection]),
+        ("token:ci", "token:ci", &[Via::Token]),
+        ("cert:laptop", "cert:laptop", &[Via::Certificate]),
+        ("key:laptop", "key:laptop", &[]),
+        ("token:ci", "ci", &[]),
+        ("jwt:alice", "jwt:alice", &[]),
+    ] {
+        let book = book(&[], vec![section(&[Who::Principal(who.into())], &[])]);
+        for via in VIAS {
+            let asks = Identity { principal: principal.into(), via, ..Identity::default() };
+            assert_eq!(book.grant(&asks).is_some(), vias.contains(&via), "{who}: {principal} by {via:?}");
+        }
     }
 }
 

@@ -200,3 +200,36 @@ fn a_section_that_is_over_is_told_of_and_one_that_will_be_is_not() {
     }
     assert!(over(&tree("2026-06-01"), now - Duration::from_secs(1)).is_empty());
 }
+
+#[test]
+fn a_who_for_which_nothing_is_configured_is_refused_when_it_is_to_serve() {
+    let wrong = |auth: &str, who: &str| {
+        let text = format!("server:\n  auth: {{{auth}}}\n  grants:\n    - who: ['*', {who}]\n");
+        let mut problems = Vec::new();
+        let mut tree = yaml::read(&text, &Path::new("f").into(), &mut problems);
+        check::sift(&mut tree, &mut problems);
+        let mut all = defaults();
+        all.overlay(tree);
+        let mut reader = Reader::new(&all, &mut problems);
+        let server =
+            Server { auth: super::super::auth::auth(&mut reader), ..decode(&defaults(), &[], &mut Vec::new()).server };
+        possible(&mut reader, &server);
+        let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert!(told.iter().all(|told| told.starts_with("f:4:18: server.grants[0].who: nobody can be `")), "{told:?}");
+        told.len()
+    };
+    for (who, auth) in [
+        ("alice", "users: u.yaml"),
+        ("group:ops", "tokens: t.yaml"),
+        ("group:ops", "users: u.yaml"),
+        ("token:ci", "tokens: t.yaml"),
+        ("cert:laptop", "certificates: true"),
+        ("jwt:alice", "jwt: {jwks: 'https://a.example/keys', issuer: a, audience: b}"),
+        ("alice", "jwt: {jwks: 'https://a.example/keys', issuer: a, audience: b}"),
+    ] {
+        assert_eq!((wrong("", who), wrong(auth, who)), (1, 0), "{who}");
+    }
+    assert_eq!(wrong("tokens: t.yaml", "alice"), 1);
+    assert_eq!(wrong("users: u.yaml", "token:ci"), 1);
+    assert_eq!(wrong("certificates: true", "key:laptop"), 1);
+}
