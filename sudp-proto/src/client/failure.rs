@@ -40,15 +40,17 @@ impl fmt::Display for DialFailure {
             Some(to) if asked.host != Host::Ip(to.ip()) => write!(f, " ({to}): ")?,
             Some(_) | None => f.write_str(": ")?,
         }
-        match self.why {
-            // A server that is quiet to strangers says the same to a wrong path, user and password.
-            DialError::Http { status: status @ (401 | 403 | 404), .. } if self.shown => write!(
+        // A server that is quiet to strangers says the same to a wrong path, user and password.
+        if let DialError::Http { status: status @ (401 | 403 | 404), .. } = self.why
+            && self.shown
+        {
+            return write!(
                 f,
                 "HTTP status {status}: either the credentials are not accepted there, or nothing of that path is; \
                  check user, password or token, and the path"
-            ),
-            _ => self.why.fmt(f),
+            );
         }
+        self.why.fmt(f)
     }
 }
 
