@@ -99,7 +99,7 @@ impl ClientArgs {
         let id = run.instance.clone().map(|name| Id { role: Role::Client, name });
         let mut flags = run.flags();
         prompt::ask(&common.sources(run.instance.clone(), flags.clone()), &mut flags)?;
-        let sources = common.sources(run.instance.clone(), flags);
+        let sources = common.sources(run.instance, flags);
         let start = Start { sources, color: common.color, ready: Box::new(|_| Ok(())) };
         serve::foreground(id.as_ref(), start, |start| match stdio {
             Some(to) => run::stdio::run(start, &to),

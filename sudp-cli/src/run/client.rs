@@ -12,7 +12,7 @@ use sudp_tokio::proto::client::{DialError, SetupError};
 use sudp_tokio::proto::config::client::{ClientConfig, Scheme, ServerConfig};
 use sudp_tokio::proto::event::Event as SessionEvent;
 use sudp_tokio::proto::stats::Counters;
-use sudp_tokio::proto::wire::{Code, FlowId, SessionId};
+use sudp_tokio::proto::wire::{Code, FlowId, Host, SessionId};
 use sudp_tokio::{Client, ClientEvent, ClientOptions, ConnectError, Events};
 use tokio::sync::{Mutex, broadcast, mpsc};
 
@@ -20,7 +20,7 @@ use super::life::{Life, Signals, unchanged, until_done};
 use super::tell::{self, Note, session_name};
 use super::{Start, Teller, lock, rt, show};
 use crate::capture::feed;
-use crate::config::{Client as Settings, Config};
+use crate::config::{Client as Settings, ClientAuth, Config};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::instance::protocol::{Event, Record, Wanted};
 use crate::login::{self, First, Login};
@@ -57,6 +57,10 @@ pub fn run(start: Start) -> Outcome {
 pub(super) fn connect(life: &Arc<Life>, config: &Config) -> Outcome<(Client, Events<ClientEvent>)> {
     let options = options(config)?;
     let client = sudp_tokio::connect(options).map_err(|error| cannot_connect(&config.client, error))?;
+    if let Some(server) = config.client.servers.iter().find(|server| overhears(&config.client, server)) {
+        let text = "is reached without TLS: whoever is in between can read what it is shown to be let in; use wss://";
+        life.tell(Note::warn("sudp::client", format!("{} {text}", url(server))));
+    }
     let life = Arc::clone(life);
     let events = client.events_where(move |event| {
         !matches!(event, ClientEvent::Session(event) if tell::is_of_flow(event)) || life.minds_flows()
@@ -233,6 +237,15 @@ impl App {
     pub(super) fn stop(&self) {
         self.life.stop();
     }
+}
+
+/// Whether others can read what a server is shown.
+fn overhears(settings: &Settings, server: &ServerConfig) -> bool {
+    let here = match &server.address.host {
+        Host::Ip(ip) => ip.to_canonical().is_loopback(),
+        Host::Name(name) => &**name == "localhost",
+    };
+    settings.auth != ClientAuth::Nothing && server.scheme == Scheme::Ws && !here
 }
 
 fn teller(life: &Arc<Life>) -> Teller {
