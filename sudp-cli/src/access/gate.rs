@@ -62,14 +62,16 @@ impl Gate {
 
     /// Reads all that another configuration names. Nothing changes yet.
     pub(crate) fn read(&self, settings: &Settings) -> Outcome<Rules> {
-        let now = self.rules();
-        let sources = Sources::load(settings, Some(&now.sources))?;
-        Ok(Rules { settings: settings.clone(), sources, book: Book::new(settings, now.book.version() + 1) })
+        let sources = Sources::load(settings, Some(&self.rules().sources))?;
+        Ok(Rules { settings: settings.clone(), sources, book: Book::new(settings, 0) })
     }
 
     /// From now on this is in force. Sessions that exist are to be asked for by [`Gate::grant`].
     pub(crate) fn change(&self, rules: Rules) {
-        *lock(&self.0.rules) = Arc::new(rules);
+        let mut now = lock(&self.0.rules);
+        // Whatever was in force when they were read: what is later has a higher version.
+        let book = Book::new(&rules.settings, now.book.version() + 1);
+        *now = Arc::new(Rules { book, ..rules });
     }
 
     /// Follows the files of users and tokens, if they have changed.
@@ -77,8 +79,7 @@ impl Gate {
         let now = self.rules();
         let mut followed = Followed::default();
         let Some(sources) = now.sources.follow(&mut followed) else { return followed };
-        let Rules { settings, book, .. } = &*now;
-        self.change(Rules { settings: settings.clone(), sources, book: Book::new(settings, book.version() + 1) });
+        self.change(Rules { sources, ..(*now).clone() });
         followed
     }
 

@@ -143,8 +143,10 @@ const VOUCHING: [Via; 5] = [Via::Password, Via::Token, Via::Jwt, Via::Introspect
 #[derive(Clone, Debug)]
 struct Source<R> {
     path: PathBuf,
-    /// What the file was when it was looked at last, used or not.
+    /// What the file was when it was read last, used or not.
     seen: Option<Seen>,
+    /// What it is becoming, if somebody writes into it.
+    growing: Option<Seen>,
     table: Arc<Table<R>>,
 }
 
@@ -174,7 +176,7 @@ impl<R: Record> Source<R> {
         // A change between the two is seen by the next look.
         let seen = Seen::of(path);
         let table = records::load(path).map_err(|problems| unusable(&problems))?;
-        Ok(Self { path: path.to_owned(), seen, table: Arc::new(table) })
+        Ok(Self { path: path.to_owned(), seen, growing: None, table: Arc::new(table) })
     }
 
     /// Reads it anew if it has changed. One that cannot be used leaves all as it was, and is told of once.
@@ -182,6 +184,13 @@ impl<R: Record> Source<R> {
         let seen = Seen::of(&self.path);
         if seen == self.seen {
             return false;
+        }
+        // One that was put in place of another is whole. Into one that stays, somebody may still write; half of it
+        // would have half of the users.
+        let replaced = seen.map(|it| it.inode) != self.seen.map(|it| it.inode);
+        if !replaced && self.growing != seen {
+            self.growing = seen;
+            return true;
         }
         self.seen = seen;
         match records::load(&self.path) {

@@ -419,8 +419,8 @@ fn identity(settings: &Settings) -> u64 {
     (hasher.finish() >> 2).max(1)
 }
 
-/// How often files of users and tokens are looked at.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often files of users and tokens are looked at: a change counts within a second, after two looks.
+const LOOK: Duration = Duration::from_millis(400);
 
 /// The memory that sessions share: a quarter of what there is, unless another amount is configured.
 fn memory(limits: &Limits) -> u64 {

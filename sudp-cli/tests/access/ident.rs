@@ -10,7 +10,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustix::process::Signal;
+use sudp_tokio::proto::wire::Frame;
 
 use super::rig::{Folder, PATIENCE, Sudp, answers, echo, run};
 
@@ -178,13 +180,15 @@ fn a_file_that_breaks_while_it_is_used_changes_nothing_and_is_told_of_once() {
     let file = users(&folder);
     let good = fs::read_to_string(&file).unwrap();
     let (mut server, url) = Sudp::server(&["--users", &file, "--allow", "127.0.0.0/8"]);
-    fs::write(&file, "users: {alice: {hash: oops}}").unwrap();
+    // As editors do, at one stroke or in place.
+    let replace = |text: &str| fs::rename(secret(&folder, "new", text), &file).unwrap();
+    replace("users: {alice: {hash: oops}}");
     let line = server.line("it has changed and is not used; what was in force stays");
     assert!(line.contains("users.yaml:1:"), "{line}");
     assert!(is_in(&asked(&url, &[&basic("alice", PASSWORD)])));
     // It is looked at several times meanwhile.
     std::thread::sleep(Duration::from_millis(1_500));
-    fs::write(&file, good).unwrap();
+    fs::write(&file, &good).unwrap();
     server.line("users or tokens have changed");
     assert!(is_in(&asked(&url, &[&basic("alice", PASSWORD)])));
     assert_eq!(said(server).matches("is not used").count(), 1);
@@ -229,6 +233,37 @@ fn a_token_lets_in_until_it_is_revoked_and_is_shown_only_once() {
 }
 
 #[test]
+fn who_says_hello_in_a_message_is_shown_the_door_and_not_left_standing() {
+    let folder = Folder::new();
+    let (_server, url) = Sudp::server(&["--users", &users(&folder)]);
+    let host = url.trim_start_matches("ws://").split('/').next().unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "GET /sudp HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\nSec-WebSocket-Protocol: sudp.v1\r\n{}\r\n\r\n",
+        basic("alice", "wrong")
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut hello = Vec::new();
+    Frame::Hello(vec![1, 1].into()).emit(&mut hello);
+    let mut room = [0; 4_096];
+    let length = stream.read(&mut room).unwrap();
+    assert!(room[..length].starts_with(b"HTTP/1.1 101 "), "that much it is told");
+    let message = [&[0x82, 0x80 | u8::try_from(hello.len()).unwrap(), 0, 0, 0, 0], &hello[..]].concat();
+    stream.write_all(&message).unwrap();
+    // It is told to close, does so, and is let go.
+    let mut answer = Vec::new();
+    while !answer.windows(2).any(|pair| pair[0] == 0x88) {
+        let length = stream.read(&mut room).unwrap();
+        assert_ne!(length, 0, "{}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&room[..length]);
+    }
+    stream.write_all(&[0x88, 0x80, 0, 0, 0, 0]).unwrap();
+    while stream.read(&mut room).unwrap() > 0 {}
+}
+
+#[test]
 fn what_is_shown_and_wrong_is_refused_where_nothing_would_do() {
     let folder = Folder::new();
     let file = users(&folder);
@@ -240,6 +275,51 @@ fn what_is_shown_and_wrong_is_refused_where_nothing_would_do() {
     // Where nobody is asked, it is meant for a gateway.
     let (_server, url) = Sudp::server(&["--allow", "127.0.0.0/8"]);
     assert!(is_in(&asked(&url, &[&basic("alice", "whatever")])));
+}
+
+#[test]
+fn a_certificate_says_who_it_is_and_a_wrong_password_beside_it_is_still_wrong() {
+    let folder = Folder::new();
+    let (ca, cert, key) = authority(&folder, "laptop.example");
+    let out = folder.path().display().to_string();
+    assert_eq!(run(&["cert", "--name", "127.0.0.1", "--out", &out]).code, Some(0));
+    let own = |name: &str| folder.path().join(name).display().to_string();
+    let text = format!(
+        "server:\n  rules: ['127.0.0.0/8']\n  auth: {{certificates: true, users: {}}}\n  tls: {{cert: {}, key: {}, client_ca: {ca}}}\n",
+        users(&folder),
+        own("cert.pem"),
+        own("key.pem")
+    );
+    let (mut server, url) = Sudp::server(&["--config", &secret(&folder, "config.yaml", &text)]);
+    let shown = ["--tls-ca", &own("cert.pem"), "--tls-cert", &cert, "--tls-key", &key];
+    let tunnel = format!("0:{}", echo());
+    let with = |more: &[&str]| Sudp::start(&[&["client", &url, "-L", &tunnel], &shown[..], more].concat());
+    let mut client = with(&[]);
+    client.line("connected");
+    answers(client.address("taking datagrams at "), b"hello");
+    server.line("begins, of cert:laptop.example");
+    for (header, reason) in
+        [(basic("alice", "wrong"), "the password of alice is wrong"), (basic("alice", PASSWORD), "begins")]
+    {
+        server.forget();
+        let header = format!("@{}", secret(&folder, "header", &header));
+        let _client = with(&["--header", &header]);
+        server.line(reason);
+    }
+}
+
+/// The file of an authority, and those of a certificate of it for this name and its key.
+fn authority(folder: &Folder, name: &str) -> (String, String, String) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, key).unwrap();
+    let own = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let cert = params.signed_by(&own, &ca).unwrap();
+    let key = secret(folder, "client.key", &own.serialize_pem());
+    (folder.write("clients.pem", &ca.pem()), folder.write("client.pem", &cert.pem()), key)
 }
 
 #[test]
