@@ -54,6 +54,7 @@ pub(crate) struct Identity {
 
 /// How a client has shown who it is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[allow(dead_code, reason = "keys and tickets are shown in the hello, and judged beside what is here")]
 pub(crate) enum Via {
     /// Not at all.
     #[default]

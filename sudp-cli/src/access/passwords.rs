@@ -297,6 +297,33 @@ mod tests {
         assert_eq!(run(passwords.check("alice", Some(&alice), &Secret::new("one"))), Ok(()));
     }
 
+    /// T11, as dudect does it: two classes in random order, the slowest left out, and how far apart their means are.
+    #[test]
+    #[ignore = "it takes minutes, and a machine that does nothing else; SUDP_SAMPLES=100000 for all of it"]
+    fn t11_nobody_can_tell_by_the_time_whether_there_is_such_a_user() {
+        let samples = std::env::var("SUDP_SAMPLES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000_usize);
+        let (passwords, alice, wrong) = (Passwords::new().expect("random"), user("one"), Secret::new("two"));
+        let mut times = [Vec::new(), Vec::new()];
+        while times.iter().any(|times: &Vec<f64>| times.len() < samples) {
+            let class = usize::from(random::<1>().expect("random")[0] & 1);
+            let user = [None, Some(&alice)][class];
+            let began = Instant::now();
+            run(passwords.check("alice", user, &wrong)).expect_err("it is wrong");
+            times[class].push(began.elapsed().as_secs_f64());
+        }
+        let [one, other] = times.map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            times.truncate(times.len() * 9 / 10);
+            let count = f64::from(u32::try_from(times.len()).expect("few"));
+            let mean = times.iter().sum::<f64>() / count;
+            let variance = times.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / (count - 1.0);
+            (mean, variance / count)
+        });
+        let t = (one.0 - other.0) / (one.1 + other.1).sqrt();
+        eprintln!("nobody {:.6} s, somebody {:.6} s, t = {t:.2}", one.0, other.0);
+        assert!(t.abs() < 4.5, "t = {t}");
+    }
+
     #[test]
     fn nobody_has_a_hash_that_costs_what_others_do() {
         assert_eq!(check_hash(NOBODY), Ok(()));

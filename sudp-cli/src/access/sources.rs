@@ -208,3 +208,6 @@ impl<R: Record> Source<R> {
 fn trouble(why: &dyn fmt::Display) -> String {
     format!("it has changed and is not used; what was in force stays: {why}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,10 +50,10 @@ pub struct RunServer {
     /// Let everybody in, also from other machines
     #[arg(long)]
     pub anonymous: bool,
-    /// The users that are let in by name and password, as `sudp user` writes them
+    /// The users that are let in by name and password, as `sudp user add` writes them
     #[arg(long, value_name = "FILE")]
     pub users: Option<PathBuf>,
-    /// The tokens that let in whoever shows one, as `sudp token` writes them
+    /// The tokens that let in whoever shows one, as `sudp token new` writes them
     #[arg(long, value_name = "FILE")]
     pub tokens: Option<PathBuf>,
     /// The certificate to show, as PEM: with it, the server speaks TLS

@@ -231,4 +231,4 @@ refused. A server that runs takes up a change within a second.
 Examples:
   sudp user add alice --group staff --file users.yaml
   sudp user add backup --generate --file users.yaml
-  sudp server --users users.yaml --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --allow 127.0.0.1:5006";
+  sudp server --users users.yaml --allow 127.0.0.1:5006";

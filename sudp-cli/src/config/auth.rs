@@ -91,8 +91,25 @@ impl Introspection {
 impl Auth {
     /// Whether clients are asked who they are.
     pub(crate) fn asks(&self) -> bool {
+        !self.sources().is_empty()
+    }
+
+    /// Whether what they show could be read on the way.
+    pub(crate) fn is_sent(&self) -> bool {
+        !Self { certificates: false, ..self.clone() }.sources().is_empty()
+    }
+
+    /// What they are asked for, in words.
+    pub(crate) fn sources(&self) -> Vec<&'static str> {
         let Self { users, tokens, certificates, jwt, introspection, tickets: _ } = self;
-        users.is_some() || tokens.is_some() || *certificates || jwt.is_some() || introspection.is_some()
+        let all = [
+            (*certificates, "the names in certificates"),
+            (users.is_some(), "users and passwords"),
+            (tokens.is_some(), "tokens"),
+            (jwt.is_some(), "JSON Web Tokens"),
+            (introspection.is_some(), "asking about tokens"),
+        ];
+        all.into_iter().filter(|(is, _)| *is).map(|(_, words)| words).collect()
     }
 }
 

@@ -92,7 +92,16 @@ impl App {
             tell(Note::info("sudp::server", format!("the pin of its key is {}", tls.pin())));
         }
         self.grants(settings);
+        let asked = settings.auth.sources();
+        if !asked.is_empty() {
+            tell(Note::info("sudp::server", format!("clients are asked who they are, by {}", asked.join(", "))));
+        }
         let reachable = settings.listen.iter().any(|at| !at.ip().is_loopback());
+        if settings.auth.is_sent() && reachable && self.tls.is_none() {
+            let text = "passwords and tokens come here without TLS, unless a proxy in front has it: whoever is in between \
+                        can read them; set `server.tls`, or listen on loopback behind that proxy";
+            tell(Note::warn("sudp::server", text));
+        }
         if settings.anonymous && reachable && !asks_for_certificates(settings) {
             tell(Note::warn("sudp::server", "everybody who can reach it is let in (--anonymous)"));
         }

@@ -214,7 +214,9 @@ fn run_is_fine<R: Runs>(run: &R, common: &Common) -> Result<(), String> {
     let loaded = sources.load(R::ROLE);
     fs::remove_file(&empty).unwrap();
     let wrong = loaded.map_or_else(|failure| failure.to_string(), |_| String::new());
-    let is_missing = |line: &str| line.contains("cannot read") && line.contains("os error 2");
+    let is_missing = |line: &str| {
+        line.contains("cannot read") && line.contains("os error 2") || line.ends_with("there is no such file")
+    };
     let mut lines = wrong.lines().filter(|line| *line != "the configuration cannot be used");
     if lines.all(is_missing) { Ok(()) } else { Err(wrong) }
 }

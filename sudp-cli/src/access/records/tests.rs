@@ -45,6 +45,11 @@ fn add(path: &Path, name: &str, user: &User) {
     edit(path, |table: &mut Table<User>| Ok(table.insert(name.into(), user.clone()))).expect("it can be changed");
 }
 
+fn empty(table: &mut Table<User>) -> Outcome {
+    table.clear();
+    Ok(())
+}
+
 #[test]
 fn what_is_written_is_read_again_whatever_its_name() {
     let folder = Folder::new();
@@ -57,7 +62,7 @@ fn what_is_written_is_read_again_whatever_its_name() {
     let table: Table<User> = load(&path).expect("it is ours");
     assert_eq!(table.len(), 9);
     assert_eq!((&table["1e3"], &table["zoe"]), (&plain, &disabled));
-    edit(&path, |table: &mut Table<User>| Ok(table.clear())).expect("it can be changed");
+    edit(&path, empty).expect("it can be changed");
     assert_eq!(load::<User>(&path), Ok(Table::new()));
 }
 
@@ -104,7 +109,7 @@ fn a_change_that_fails_changes_nothing() {
     assert_eq!(fs::read(&path).expect("a file"), before);
     // What is not understood is not overwritten.
     let path = folder.file("users: {alice: {hash: x, pasword: y}}");
-    assert!(edit(&path, |table: &mut Table<User>| Ok(table.clear())).is_err());
+    assert!(edit(&path, empty).is_err());
     assert!(fs::read_to_string(&path).expect("a file").contains("pasword"));
 }
 
