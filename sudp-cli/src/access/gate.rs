@@ -122,7 +122,10 @@ impl Gate {
     }
 
     fn admit_as(&self, rules: &Rules, identity: Identity) -> Result<Admitted, Why> {
-        let Some(grant) = rules.grant(&identity) else { return Err(Why::NotGranted(identity.principal)) };
+        let Some(grant) = rules.grant(&identity) else {
+            let anybody = identity.principal.is_empty();
+            return Err(Why::NotGranted(if anybody { "anybody".into() } else { identity.principal }));
+        };
         let who = Identification { principal: identity.principal.clone() };
         let ticket = self.issue(rules, &identity);
         Ok(Admitted { who, ticket, pass: Some(Arc::new(identity)), ..Admitted::anyone(grant) })

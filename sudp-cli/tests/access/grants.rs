@@ -63,12 +63,12 @@ fn a_section_that_ends_takes_its_sessions_with_it_within_a_second() {
     let here = client.address("taking datagrams at ");
     answers(here, b"before");
     assert!(SystemTime::now() < end, "this machine is too slow for this test");
-    server.line("has ended: not allowed (this side says)");
+    server.line("has ended: the grant has ended (this side says)");
     let late = SystemTime::now().duration_since(end).unwrap_or_default();
     assert!(late < SECOND, "{late:?} after its end");
     assert!(!is_answered(here, b"after", MOMENT));
     // Nor is anybody let in anew.
-    client.line("not allowed");
+    client.line("404");
 }
 
 #[test]

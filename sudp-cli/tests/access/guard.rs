@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
+use sudp_tokio::proto::wire::{Hello, Ordinal, Parameters, Ticket};
 use sudp_tokio::tls::{ClientOptions, Trust};
 
 use super::rig::{Folder, PATIENCE, Sudp, answers, echo, run};
@@ -76,7 +77,7 @@ fn strange() -> Vec<String> {
     requests.push(upgrade("/else", offer));
     requests.push(upgrade("/sudp/", offer));
     requests.push(upgrade("/sudp", ""));
-    requests.push(upgrade("/sudp", &format!("{offer}Sudp-Hello: AAAA\r\n")));
+    requests.push(upgrade("/sudp", &format!("{offer}Sudp-Hello: !\r\n")));
     requests.push(upgrade("/sudp", offer).replace("Version: 13", "Version: 8"));
     requests.push(upgrade("/sudp", &format!("{offer}Content-Length: 3\r\n")));
     requests
@@ -90,6 +91,42 @@ fn t29_whatever_a_stranger_asks_it_gets_the_same_bytes_at_the_same_time() {
     for (request, (answer, took)) in seen {
         assert_eq!(answer, b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "{request}");
         assert!((300..550).contains(&took.as_millis()), "{took:?} for {request}");
+    }
+}
+
+#[test]
+fn t11_unknown_user_wrong_password_and_wrong_path_look_alike_also_to_a_clock() {
+    let folder = Folder::new();
+    let (users, password) = (folder.path().join("users.yaml"), folder.write("password", "correct horse battery"));
+    let (users, mode) = (users.display().to_string(), std::os::unix::fs::PermissionsExt::from_mode(0o600));
+    fs::set_permissions(&password, mode).unwrap();
+    run(&["user", "add", "alice", "--password-file", &password, "--file", &users]).with(0, "");
+    let (_server, at, _) = server(&folder, &format!("  auth: {{users: {users}}}\n"));
+    let hello = Hello {
+        ordinal: Ordinal(1),
+        client: String::new(),
+        incarnation: (1, 1),
+        attach: None,
+        parameters: Parameters::default(),
+        ticket: Ticket::default(),
+    };
+    // alice:wrong, bob:wrong, and alice:correct horse battery.
+    let [wrong, unknown, right] = ["YWxpY2U6d3Jvbmc=", "Ym9iOndyb25n", "YWxpY2U6Y29ycmVjdCBob3JzZSBiYXR0ZXJ5"];
+    let ask = |host: u8, path: &str, credentials: &str| {
+        let more = format!("Authorization: Basic {credentials}\r\nSudp-Hello: {}\r\n", hello.to_header());
+        ask_from([127, 0, 5, host], at, &upgrade(path, &more))
+    };
+    for round in 0..3 {
+        let seen = [
+            ask(3 * round + 1, "/sudp", wrong),
+            ask(3 * round + 2, "/sudp", unknown),
+            ask(3 * round + 3, "/else", right),
+        ];
+        for (what, (answer, took)) in ["wrong", "unknown", "elsewhere"].iter().zip(&seen) {
+            assert_eq!(*answer, seen[0].0, "{what}");
+            // One that had to wait for a processor is answered at the next moment.
+            assert!(took.as_millis() >= 300 && took.as_millis() % 300 < 150, "{what}: {took:?}");
+        }
     }
 }
 
