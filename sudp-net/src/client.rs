@@ -17,7 +17,7 @@ use sudp_proto::config::client::ClientConfig;
 use sudp_proto::config::client::Scheme;
 use sudp_proto::driver::Socket;
 use sudp_proto::event::Event;
-use sudp_proto::link::ClientTls;
+use sudp_proto::link::{ClientSeal, ClientTls};
 use sudp_proto::session::{LinkState, Treatment, Tunnel, Way};
 use sudp_proto::stats::{Counters, QueueDelay};
 use sudp_proto::wire::{Address, Code, GoAwayReason, SessionId, TunnelId};
@@ -53,6 +53,9 @@ pub struct ClientOptions {
     pub proxies: ProxyRules,
     /// How it speaks TLS with servers of `wss`. Without it, the system's roots say whom to trust.
     pub tls: Option<ClientTls>,
+    /// How it seals its links, all to the same server key; without it, none is. A client that seals never speaks
+    /// otherwise.
+    pub seal: Option<ClientSeal>,
     /// Where its memory comes from.
     pub memory: Pool,
     /// How TCP is used.
@@ -72,6 +75,7 @@ impl ClientOptions {
             awaits_credential: false,
             proxies: ProxyRules::none(),
             tls: None,
+            seal: None,
             memory: Pool::memory(MEMORY, GUARANTEED),
             tcp: TcpOptions::default(),
             udp: UdpOptions::default(),
@@ -110,6 +114,8 @@ pub struct ClientStats {
     pub server: Option<usize>,
     /// Why the last dial came to nothing, if none has come to something since.
     pub failure: Option<DialFailure>,
+    /// Whether its links are sealed end to end.
+    pub sealed: bool,
     /// Its links.
     pub links: Vec<LinkState>,
     /// What was counted.
@@ -127,8 +133,19 @@ pub struct ClientStats {
 impl<R: Runtime> Client<R> {
     /// Starts a client. It dials at once, and again for as long as it lives.
     pub fn connect(runtime: R, options: ClientOptions) -> Result<Self, ConnectError> {
-        let ClientOptions { config, limits, headers, credential, awaits_credential, proxies, tls, memory, tcp, udp } =
-            options;
+        let ClientOptions {
+            config,
+            limits,
+            headers,
+            credential,
+            awaits_credential,
+            proxies,
+            tls,
+            seal,
+            memory,
+            tcp,
+            udp,
+        } = options;
         let tls = tls.map_or_else(|| usual_tls(&config), |tls| Ok(Some(tls)))?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| ConnectError::Randomness(error.into()))?;
@@ -138,8 +155,19 @@ impl<R: Runtime> Client<R> {
         let proxies = servers.filter_map(|(index, server)| Some((index, proxies.proxy_for(server)?))).collect();
         let means = Means { runtime: runtime.clone(), names: Names::default(), tcp, udp };
         let (pool, seed) = (memory, Seed(seed));
-        let setup =
-            ClientSetup { config, limits, started, headers, credential, awaits_credential, proxies, tls, pool, seed };
+        let setup = ClientSetup {
+            config,
+            limits,
+            started,
+            headers,
+            credential,
+            awaits_credential,
+            proxies,
+            tls,
+            seal,
+            pool,
+            seed,
+        };
         setup.validate()?;
         let engine = Engine::new(&Arc::new(means), Endpoint::new(crate::now(), setup));
         let mailbox = Arc::clone(engine.mailbox());
@@ -240,6 +268,7 @@ impl<R: Runtime> Client<R> {
                 since: core.since,
                 server: endpoint.server(),
                 failure: core.failure.clone(),
+                sealed: endpoint.is_sealed(),
                 links: session.links().filter_map(|ordinal| session.link(ordinal)).collect(),
                 counters: session.counters(),
                 queue_delay: session.queue_delay(),

@@ -24,6 +24,8 @@ mod ready;
 mod relay;
 mod resolve;
 mod runtime;
+#[cfg(feature = "seal")]
+pub mod seal;
 mod server;
 mod sockets;
 mod tap;

@@ -15,7 +15,7 @@ use futures_channel::oneshot;
 use sudp_proto::access::{Grant, Network, Own, Pool, Replies};
 use sudp_proto::config::Limits;
 use sudp_proto::event::Event;
-use sudp_proto::link::{self, ServerExpect};
+use sudp_proto::link::{self, ServerExpect, ServerSeal};
 use sudp_proto::rng::{Rng, Seed};
 use sudp_proto::server::{
     Entry, Founded, Identification, Incoming, IncomingSetup, Names, Registry, Server as Endpoint, ServerSetup, Stance,
@@ -53,6 +53,8 @@ pub struct ServerOptions {
     /// How it speaks TLS; without it, it does not. What is reloaded counts for the next stream.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<ServerTls>>,
+    /// How links are sealed whose clients want that; without it, none is.
+    pub seal: Option<ServerSeal>,
     /// Every cap.
     pub limits: Limits,
     /// Its name, stable over restarts; 0 is none.
@@ -74,6 +76,7 @@ impl ServerOptions {
             proxies: Vec::new(),
             #[cfg(feature = "tls")]
             tls: None,
+            seal: None,
             limits: Limits::default(),
             id: 0,
             memory: Pool::memory(MEMORY, GUARANTEED),
@@ -106,6 +109,7 @@ pub(crate) struct Shared<R: Runtime> {
     replies: Replies,
     #[cfg(feature = "tls")]
     tls: Option<Arc<ServerTls>>,
+    seal: Mutex<Option<ServerSeal>>,
     pub(crate) limits: Limits,
     names: Names,
     memory: Pool,
@@ -128,7 +132,7 @@ impl<R: Runtime> Server<R> {
     pub fn bind<A: Admit>(runtime: R, options: ServerOptions, admit: A) -> Result<Self, BindError> {
         #[cfg(feature = "tls")]
         let tls = options.tls.clone();
-        let ServerOptions { listen, expect, proxies, limits, id, memory, tcp, udp, .. } = options;
+        let ServerOptions { listen, expect, proxies, seal, limits, id, memory, tcp, udp, .. } = options;
         limits.validate()?;
         if listen.is_empty() {
             return Err(BindError::Nowhere);
@@ -156,6 +160,7 @@ impl<R: Runtime> Server<R> {
             replies: Replies::new(&limits),
             #[cfg(feature = "tls")]
             tls,
+            seal: Mutex::new(seal),
             limits,
             names,
             memory,
@@ -199,6 +204,11 @@ impl<R: Runtime> Server<R> {
     /// thousand wake nobody.
     pub fn events_where(&self, wanted: impl Fn(&ServerEvent) -> bool + Send + 'static) -> Events<ServerEvent> {
         self.shared.events.subscribe(wanted)
+    }
+
+    /// Says how links are sealed from now on. What a session is made with does not change.
+    pub fn set_seal(&self, seal: Option<ServerSeal>) {
+        *lock(&self.shared.seal) = seal;
     }
 
     /// The sessions there are.
@@ -306,7 +316,8 @@ impl<R: Runtime> Shared<R> {
 
     pub(crate) fn incoming_setup(&self) -> IncomingSetup {
         let (expect, limits, seed) = (self.expect.clone(), self.limits.clone(), lock(&self.rng).fork());
-        IncomingSetup { expect, tls: self.tls(), limits, server: self.names.server, seed }
+        let seal = lock(&self.seal).clone();
+        IncomingSetup { expect, tls: self.tls(), seal, limits, server: self.names.server, seed }
     }
 
     #[cfg(feature = "tls")]

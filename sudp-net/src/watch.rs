@@ -45,6 +45,8 @@ pub struct SessionStats {
     pub client: String,
     /// When it began.
     pub since: Instant,
+    /// Whether its links are sealed end to end.
+    pub sealed: bool,
     /// Its links.
     pub links: Vec<LinkState>,
     /// The reverse tunnels that are listened for, and where.
@@ -124,12 +126,14 @@ impl<R: Runtime> Server<R> {
         let Living { mailbox, about } = living.ok_or(Gone)?;
         let stats = mailbox.ask(move |core| {
             let Figures { counters, queue_delay, kernel_drops } = Figures::of(core);
+            let sealed = core.driver.endpoint().is_sealed();
             let session = core.driver.endpoint().session();
             SessionStats {
                 principal: about.principal.clone(),
                 from: about.from,
                 client: session.identity().client.clone(),
                 since: about.since,
+                sealed,
                 links: session.links().filter_map(|ordinal| session.link(ordinal)).collect(),
                 listening: session.listeners().collect(),
                 counters,

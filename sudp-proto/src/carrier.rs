@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::driver::{Key, Order};
 use crate::event::LinkLoss;
-use crate::link::{Link, LinkEnd, LinkEvent};
+use crate::link::{FrameFault, Initiator, Link, LinkEnd, LinkEvent, SealFault};
 use crate::session::{Deadline, Earliest, Gone, Phase, Role, Session};
 use crate::wire::{Close, Code, Frame, Ordinal, next_frame};
 
@@ -33,6 +33,8 @@ struct Stream {
     parted: bool,
     /// The hello that it answered, which may come once more; forgotten with the next message.
     hello: Option<Bytes>,
+    /// What opens the welcome of a client that seals.
+    initiator: Option<Box<Initiator>>,
 }
 
 impl Stream {
@@ -75,7 +77,24 @@ impl Carrier {
 
     /// Puts a link on a stream.
     pub(crate) fn put(&mut self, key: Key, link: Link, ordinal: Option<Ordinal>) {
-        self.streams.insert(key, Stream { link: Box::new(link), ordinal, parted: false, hello: None });
+        self.streams.insert(key, Stream { link: Box::new(link), ordinal, parted: false, hello: None, initiator: None });
+    }
+
+    /// The welcome on this stream will be sealed, and all that follows.
+    pub(crate) fn expect_sealed(&mut self, key: Key, initiator: Initiator) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.link.expect_sealed();
+            stream.initiator = Some(Box::new(initiator));
+        }
+    }
+
+    /// What a welcome says; if it had to be sealed, so is the stream from here on.
+    pub(crate) fn open_welcome(&mut self, key: Key, raw: &Bytes) -> Result<Bytes, SealFault> {
+        let Some(stream) = self.streams.get_mut(&key) else { return Err(SealFault::Changed) };
+        let Some(initiator) = stream.initiator.take() else { return Ok(raw.clone()) };
+        let (welcome, sealer) = initiator.finish(raw)?;
+        stream.link.begin_sealing(sealer, None);
+        Ok(welcome)
     }
 
     /// On an impatient client's link its hello may come a second time, as a message.
@@ -83,6 +102,13 @@ impl Carrier {
         if let Some(stream) = self.streams.get_mut(&key) {
             stream.hello = Some(hello);
         }
+    }
+
+    /// Leaves the stream of a link without numbers to seal by.
+    #[cfg(all(test, feature = "seal"))]
+    pub(crate) fn spend(&mut self, ordinal: Ordinal) {
+        let stream = self.streams.values_mut().find(|stream| stream.ordinal == Some(ordinal));
+        stream.expect("a live link").link.spend();
     }
 
     /// From here on the stream carries this link of the session.
@@ -142,6 +168,9 @@ impl Carrier {
                 }
                 (LinkEvent::Message(message), None) => return Some(Said::Message(message)),
                 (LinkEvent::Open { .. }, _) => return Some(Said::Open),
+                (LinkEvent::Ended(LinkEnd::Violation(FrameFault::Sealed)), Some(ordinal)) => {
+                    self.session.detach(now, ordinal, LinkLoss::Violation(Code::Sealing));
+                }
                 (LinkEvent::Ended(end), Some(ordinal)) => {
                     self.session.detach(now, ordinal, LinkLoss::Ended);
                     if matches!(end, LinkEnd::Closed { .. } | LinkEnd::Truncated) {
@@ -204,7 +233,10 @@ impl Carrier {
     /// Ends a stream that is not attached, and the session that was made for it.
     pub(crate) fn dismiss(&mut self, now: Instant, key: Key, code: Code) {
         if let Some(stream) = self.streams.get_mut(&key) {
-            stream.say_close(code);
+            // What may not be said in the clear is not said at all.
+            if stream.initiator.is_none() {
+                stream.say_close(code);
+            }
             stream.link.close(now, NORMAL, "");
         }
     }
@@ -217,7 +249,8 @@ impl Carrier {
     /// Moves what the session has to say to the link, as far as it has room, and shows what to write.
     pub(crate) fn output(&mut self, now: Instant, key: Key) -> &[u8] {
         let Some(stream) = self.streams.get_mut(&key) else { return &[] };
-        let Stream { link, ordinal, parted, hello: _ } = stream;
+        let Stream { link, ordinal, parted, hello: _, initiator: _ } = stream;
+        let mut spent = None;
         if let Some(ordinal) = *ordinal
             && link.is_open()
         {
@@ -226,6 +259,7 @@ impl Carrier {
                 let room = OUTPUT.saturating_sub(link.unwritten());
                 let Some(message) = self.session.poll_message(now, ordinal, room) else { break };
                 if link.send(&[message.head, message.body]).is_err() {
+                    spent = Some(ordinal);
                     break;
                 }
             }
@@ -235,6 +269,9 @@ impl Carrier {
                 *parted = true;
                 link.close(now, close_code(code), "");
             }
+        }
+        if let Some(ordinal) = spent {
+            self.session.detach(now, ordinal, LinkLoss::Ended);
         }
         self.part(now);
         self.session.set_link_memory(self.streams.values().map(|stream| stream.link.held()).sum());

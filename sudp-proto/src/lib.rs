@@ -57,7 +57,7 @@
 //! let mut client = Client::new(now, ClientSetup {
 //!     config: ClientConfig::new(vec![ServerConfig::new(Scheme::Ws, Address::from(at))]),
 //!     limits: limits.clone(), started: 1, headers: Vec::new(), credential: None, awaits_credential: false,
-//!     proxies: BTreeMap::new(), tls: None, pool: pool.clone(),
+//!     proxies: BTreeMap::new(), tls: None, seal: None, pool: pool.clone(),
 //!     seed: Seed::from(1),
 //! });
 //! let way = Way::Forward { listen: None, to: Some(Address::from(destination)) };
@@ -65,7 +65,7 @@
 //! client.session_mut().handle_datagram(now, TunnelId(1), application, b"is anybody there?")?;
 //!
 //! let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
-//! let setup = IncomingSetup { expect, tls: None, limits: limits.clone(), server: 7, seed: Seed::from(2) };
+//! let setup = IncomingSetup { expect, tls: None, seal: None, limits: limits.clone(), server: 7, seed: Seed::from(2) };
 //! let mut incoming = Incoming::new(now, setup);
 //! let mut registry = Registry::new(limits.clone(), &Seed::from(3));
 //!

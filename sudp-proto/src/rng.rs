@@ -4,6 +4,10 @@ use std::fmt;
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng as _, SeedableRng};
+#[cfg(feature = "driver")]
+use hmac::{Hmac, KeyInit as _, Mac as _};
+#[cfg(feature = "driver")]
+use sha2::Sha256;
 
 /// Where a machine's randomness begins.
 ///
@@ -11,6 +15,16 @@ use chacha20::rand_core::{Rng as _, SeedableRng};
 /// drawn from it, so it is never printed.
 #[derive(Clone)]
 pub struct Seed(pub [u8; 32]);
+
+impl Seed {
+    /// A seed for something that is not drawn from this one, and differs by its name: what is drawn from this
+    /// one stays what it was.
+    #[cfg(feature = "driver")]
+    pub(crate) fn branch(&self, name: &str) -> Self {
+        let mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        Self(mac.chain_update(name).finalize().into_bytes().into())
+    }
+}
 
 impl fmt::Debug for Seed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,8 +14,9 @@ use sudp_proto::access::Pool;
 use sudp_tests::rig::Rig;
 
 fn datapath(criterion: &mut Criterion) {
-    for (name, load) in LOADS {
-        let mut course = Course::new(load);
+    for ((name, load), sealed) in LOADS.into_iter().flat_map(|load| [(load, false), (load, true)]) {
+        let mut course = Course::new(load, sealed);
+        let name = if sealed { format!("{name}, sealed") } else { name.to_owned() };
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Elements(1));
         group.bench_function("queue to framed bytes", |bencher| {
@@ -60,10 +61,10 @@ struct Spent {
 }
 
 impl Course {
-    fn new(load: Load) -> Self {
+    fn new(load: Load, sealed: bool) -> Self {
         let pool = Pool::memory(64 << 20, 128 << 10);
         let mut course = Self {
-            rig: Rig::new(1, &pool, &pool),
+            rig: if sealed { Rig::sealed(1, &pool, &pool) } else { Rig::new(1, &pool, &pool) },
             load,
             payload: vec![7; load.bytes],
             wire: Vec::new(),

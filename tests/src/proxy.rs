@@ -11,11 +11,13 @@ use sudp_proto::{Rng, Seed};
 
 use crate::clock::{NEVER, Nanos, span};
 use crate::net::Direction;
+use crate::proxy::flip::Flip;
 use crate::proxy::head::{Keep, Strip};
 use crate::proxy::pings::Pings;
 use crate::proxy::poison::Poison;
 use crate::proxy::reframe::Reframe;
 
+mod flip;
 pub mod frames;
 mod head;
 mod pings;
@@ -31,6 +33,8 @@ pub enum Middlebox {
     AnswerPings(Duration),
     /// Takes in this many bytes per direction as fast as they come, whatever the next hop takes.
     Buffer(usize),
+    /// Flips a bit of a message each time so many payload bytes of a direction have passed.
+    Flip(u64),
     /// Ends the connection in order when nothing has passed for this long.
     IdleCutOff(Duration),
     /// Resets the connection when these bytes are in the unmasked payloads that go up.
@@ -97,6 +101,7 @@ pub(crate) struct Repeat {
 #[derive(Debug)]
 enum Work {
     Age { limit: Nanos, over_at: Nanos },
+    Flip(Flip),
     Idle { limit: Nanos, last_at: Nanos },
     Kill(Poison),
     Pass,
@@ -119,6 +124,7 @@ impl Stage {
                 limit = *bytes;
                 Work::Pass
             }
+            Middlebox::Flip(every) => Work::Flip(Flip::new(*every)),
             Middlebox::IdleCutOff(after) => Work::Idle { limit: span(*after), last_at: NEVER },
             Middlebox::KillOn(pattern) => Work::Kill(Poison::new(pattern)),
             Middlebox::Reframe(size) => Work::Reframe(Reframe::new(*size)),
@@ -137,7 +143,7 @@ impl Stage {
             Work::Age { limit, over_at } => *over_at = now.saturating_add(*limit),
             Work::Idle { last_at, .. } => *last_at = now,
             Work::Pings(pings) => pings.start(now),
-            Work::Kill(_) | Work::Pass | Work::Reframe(_) | Work::Replay { .. } | Work::Strip(_) => {}
+            Work::Flip(_) | Work::Kill(_) | Work::Pass | Work::Reframe(_) | Work::Replay { .. } | Work::Strip(_) => {}
         }
     }
 
@@ -150,6 +156,7 @@ impl Stage {
                 *last_at = now;
                 out.extend(bytes);
             }
+            Work::Flip(flip) => flip.pass(direction, bytes, out),
             Work::Kill(poison) => {
                 if direction == Direction::Up && poison.finds(bytes) {
                     return Verdict::Kill;
@@ -180,6 +187,7 @@ impl Stage {
             }
             Work::Age { .. }
             | Work::Idle { .. }
+            | Work::Flip(_)
             | Work::Kill(_)
             | Work::Pass
             | Work::Reframe(_)
@@ -193,7 +201,9 @@ impl Stage {
             Work::Age { over_at, .. } => *over_at,
             Work::Idle { limit, last_at } => last_at.saturating_add(*limit),
             Work::Pings(pings) => pings.next_at(),
-            Work::Kill(_) | Work::Pass | Work::Reframe(_) | Work::Replay { .. } | Work::Strip(_) => NEVER,
+            Work::Flip(_) | Work::Kill(_) | Work::Pass | Work::Reframe(_) | Work::Replay { .. } | Work::Strip(_) => {
+                NEVER
+            }
         };
         (at != NEVER).then_some(at)
     }

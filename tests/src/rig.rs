@@ -14,7 +14,7 @@ use sudp_proto::client::{Client, ClientSetup};
 use sudp_proto::config::Limits;
 use sudp_proto::config::client::{ClientConfig, Scheme, ServerConfig};
 use sudp_proto::driver::{Endpoint, Key, Order};
-use sudp_proto::link::ServerExpect;
+use sudp_proto::link::{ClientSeal, Keypair, ServerExpect, ServerSeal};
 use sudp_proto::server::{Admission, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup};
 use sudp_proto::session::{Access, Need, SendError, Session, Tunnel, Way};
 use sudp_proto::wire::{Address, FlowId, Ticket, TunnelId};
@@ -48,14 +48,28 @@ impl Rig {
     ///
     /// If the two do not come together.
     pub fn new(seed: u64, client_pool: &Pool, server_pool: &Pool) -> Self {
+        Self::on(false, seed, client_pool, server_pool)
+    }
+
+    /// The same with a sealed link.
+    ///
+    /// # Panics
+    ///
+    /// If the two do not come together.
+    pub fn sealed(seed: u64, client_pool: &Pool, server_pool: &Pool) -> Self {
+        Self::on(true, seed, client_pool, server_pool)
+    }
+
+    fn on(sealed: bool, seed: u64, client_pool: &Pool, server_pool: &Pool) -> Self {
         let now = epoch();
-        let mut client = Half { endpoint: client(now, seed, client_pool), key: Incoming::KEY, input: BytesMut::new() };
+        let mut client =
+            Half { endpoint: client(now, sealed, seed, client_pool), key: Incoming::KEY, input: BytesMut::new() };
         let Some(Order::Dial { key, .. }) = client.endpoint.poll_order(now) else {
             panic!("a client begins by dialling")
         };
         client.key = key;
         client.endpoint.handle_connected(now, key);
-        let server = accept(now, seed, server_pool, &mut client);
+        let server = accept(now, sealed, seed, server_pool, &mut client);
         let mut rig = Self { now, client, server };
         rig.settle();
         assert_eq!(rig.client.session().links().count(), 1, "the welcome has arrived");
@@ -186,9 +200,10 @@ impl Half<Server> {
     }
 }
 
-fn client(now: Instant, seed: u64, pool: &Pool) -> Client {
+fn client(now: Instant, sealed: bool, seed: u64, pool: &Pool) -> Client {
     let server = ServerConfig::new(Scheme::Ws, Address::from(SocketAddr::from(([192, 0, 2, 1], 80))));
-    let setup = ClientSetup::new(ClientConfig::new(vec![server]), pool.clone(), Seed::from(seed));
+    let mut setup = ClientSetup::new(ClientConfig::new(vec![server]), pool.clone(), Seed::from(seed));
+    setup.seal = sealed.then(|| ClientSeal { server: key(1).public(), key: key(2) });
     let mut client = Client::new(now, setup);
     let way = Way::Forward { listen: None, to: Some(Address::from(destination())) };
     client.add_tunnel(TUNNEL, Tunnel::new(way)).expect("the only tunnel");
@@ -196,11 +211,12 @@ fn client(now: Instant, seed: u64, pool: &Pool) -> Client {
 }
 
 /// Takes a client's stream up to the session that its claim is granted.
-fn accept(now: Instant, seed: u64, pool: &Pool, client: &mut Half<Client>) -> Half<Server> {
+fn accept(now: Instant, sealed: bool, seed: u64, pool: &Pool, client: &mut Half<Client>) -> Half<Server> {
     let limits = Limits::default();
     let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
-    let setup =
-        IncomingSetup { expect, tls: None, limits: limits.clone(), server: 1, seed: Seed::from(seed ^ 1 << 32) };
+    let seal = sealed.then(|| ServerSeal { key: key(1), required: true });
+    let incoming_seed = Seed::from(seed ^ 1 << 32);
+    let setup = IncomingSetup { expect, tls: None, seal, limits: limits.clone(), server: 1, seed: incoming_seed };
     let mut incoming = Incoming::new(now, setup);
     let mut wire = Vec::new();
     client.say(now, &mut wire);
@@ -222,6 +238,10 @@ fn accept(now: Instant, seed: u64, pool: &Pool, client: &mut Half<Client>) -> Ha
     let (key, adopted) = server.adopt(now, arrival);
     adopted.expect("the first link of a session");
     Half { endpoint: server, key, input }
+}
+
+fn key(number: u8) -> Keypair {
+    Keypair::from_private([number; 32])
 }
 
 fn destination() -> SocketAddr {

@@ -29,13 +29,29 @@ fn worlds_that_once_failed_keep_every_law() {
     let seeds: Vec<u64> = seeds.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
     assert!(!seeds.is_empty());
     for seed in seeds {
-        assert_sound(&run(seed));
+        assert_sound(&World::new(Plan::unsealed(seed)).run());
     }
+}
+
+#[test]
+fn somebody_who_flips_bits_in_sealed_worlds_ends_links_and_breaks_no_law() {
+    let (mut met, mut sealed) = (0, 0);
+    for seed in 0..16 {
+        let outcome = World::new(Plan::draw(seed).seal()).run();
+        assert_sound(&outcome);
+        met += outcome.coverage.words.get("link meddled with").copied().unwrap_or_default();
+        sealed += u64::from(Plan::draw(seed).sealed);
+    }
+    assert!(met > 0, "nobody was caught");
+    assert!(sealed > 0, "none of the first worlds is sealed by itself");
 }
 
 #[test]
 fn the_same_seed_gives_the_same_world() {
     for seed in [3, 14, 15, 92, 65] {
         assert_eq!(run(seed).hash, run(seed).hash, "seed {seed}");
+        let sealed = || World::new(Plan::draw(seed).seal()).run().hash;
+        assert_eq!(sealed(), sealed(), "seed {seed}, sealed");
+        assert_ne!(sealed(), World::new(Plan::unsealed(seed)).run().hash, "seed {seed}: sealing changes what is sent");
     }
 }

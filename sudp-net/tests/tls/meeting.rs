@@ -113,7 +113,7 @@ fn serve(
 ) {
     let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
     let tls = config.map(Into::into);
-    let setup = IncomingSetup { expect, tls, limits: Limits::default(), server: 7, seed: Seed::from(2) };
+    let setup = IncomingSetup { expect, tls, seal: None, limits: Limits::default(), server: 7, seed: Seed::from(2) };
     let mut server = Incoming::new(now, setup);
     let (mut up, mut down) = (BytesMut::new(), BytesMut::new());
     loop {

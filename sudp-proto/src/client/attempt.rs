@@ -11,7 +11,8 @@ use super::{AUTHORIZATION, Attached, Client, DialError, DialFailure};
 use crate::config::client::Scheme;
 use crate::driver::{Key, Order};
 use crate::event::LinkLoss;
-use crate::link::{self, ClientUpgrade, Link, LinkEnd, LinkStage, ProxyEnd, UpgradeError};
+use crate::link::{self, ClientUpgrade, Initiator, Link, LinkEnd, LinkStage, ProxyEnd, SealFault, UpgradeError};
+use crate::rng::Seed;
 use crate::session::AttachError;
 use crate::wire::{Code, Frame, Hello, Host, Ordinal, Refuse, Welcome, base64, next_frame};
 
@@ -41,7 +42,14 @@ enum Stage {
     Racing(Race, Vec<Runner>),
     /// Connected, and nothing more is wanted.
     Probed(Key),
-    Upgrading(Key, Box<Hello>),
+    Upgrading(Key, Greeting),
+}
+
+/// The hello that was sent.
+#[derive(Debug)]
+struct Greeting {
+    ordinal: Ordinal,
+    raw: Bytes,
 }
 
 /// One of the addresses of a race.
@@ -162,17 +170,21 @@ impl Client {
         }
         // Who attaches has proved more by that.
         let shown = if joins { Shown::Nothing } else { self.show(start.server, &mut hello) };
-        let request = match self.request(start.server, &hello, shown) {
+        let seed = self.rng.fork();
+        let (raw, initiator) = self.hello_bytes(&hello, &seed);
+        let request = match self.request(start.server, &raw, shown) {
             Ok(request) => request,
             Err(error) => {
                 self.carrier.session.detach(now, hello.ordinal, LinkLoss::GivenUp);
                 return self.fail(now, start.dial, Outcome::Refused(PERMANENT), DialError::Request(error));
             }
         };
-        let link = Link::client(now, request, self.link_limits, self.rng.fork());
-        self.carrier.put(key, link, None);
+        self.carrier.put(key, Link::client(now, request, self.link_limits, seed), None);
+        if let Some(initiator) = initiator {
+            self.carrier.expect_sealed(key, initiator);
+        }
         if let Some(attempt) = self.attempts.get_mut(&start.dial) {
-            attempt.stage = Stage::Upgrading(key, Box::new(hello));
+            attempt.stage = Stage::Upgrading(key, Greeting { ordinal: hello.ordinal, raw });
             attempt.shown = shown;
         }
         // A link that cannot even begin has ended by now, and nothing that arrives would show it.
@@ -190,7 +202,23 @@ impl Client {
         if self.credential.is_some() { Shown::Credential(self.changes) } else { Shown::Nothing }
     }
 
-    fn request(&self, index: usize, hello: &Hello, shown: Shown) -> Result<ClientUpgrade, UpgradeError> {
+    /// The bytes of a hello, and what opens the welcome that answers it if that is to be sealed.
+    fn hello_bytes(&self, hello: &Hello, seed: &Seed) -> (Bytes, Option<Initiator>) {
+        let mut raw = Vec::new();
+        let Some(seal) = &self.seal else {
+            hello.emit(&mut raw);
+            return (raw.into(), None);
+        };
+        hello.emit_inside(&mut raw);
+        let seed = seed.branch("seal");
+        let (initiator, raw) = match (self.carrier.session.id(), self.carrier.session.secret()) {
+            (Some(session), Some(secret)) => seal.join(session, &secret, &raw, seed),
+            (None, _) | (_, None) => seal.found(&raw, seed),
+        };
+        (raw, Some(initiator))
+    }
+
+    fn request(&self, index: usize, hello: &[u8], shown: Shown) -> Result<ClientUpgrade, UpgradeError> {
         let server = &self.config.servers[index];
         let scheme = match server.scheme {
             Scheme::Ws => link::Scheme::Ws,
@@ -201,7 +229,7 @@ impl Client {
             Host::Name(name) => name.to_string(),
         };
         let mut request = ClientUpgrade::new(scheme, &host, server.address.port, &server.path)?;
-        request = request.with_hello(&hello.to_header())?;
+        request = request.with_hello(&base64::encode(hello))?;
         for (name, value) in &self.headers {
             request = request.with_header(name, value)?;
         }
@@ -223,6 +251,12 @@ impl Client {
         let Some(dial) = self.upgrading(key) else { return };
         match next_frame(&mut message) {
             Ok(Some(Frame::Welcome(raw))) => {
+                let raw = match self.carrier.open_welcome(key, &raw) {
+                    // Nothing that is not sealed stands beside what is.
+                    Ok(raw) if self.seal.is_none() || message.is_empty() => raw,
+                    Ok(_) => return self.unwelcome(now, dial, key, Code::Malformed),
+                    Err(fault) => return self.unsealed(now, dial, key, fault),
+                };
                 if let Some(ordinal) = self.welcomed(now, dial, key, &raw) {
                     // A welcome only begins its message.
                     self.carrier.session.handle_message(now, ordinal, message);
@@ -280,6 +314,19 @@ impl Client {
         self.decline(now, dial, key, code, Outcome::Refused(TRANSIENT));
     }
 
+    /// A welcome that had to be sealed is not, or not by the server whose key we have.
+    fn unsealed(&mut self, now: Instant, dial: DialId, key: Key, fault: SealFault) {
+        let (why, refusal) = match fault {
+            SealFault::Plain => (DialError::Unsealed, PERMANENT),
+            // The server has opened our hello, so its key is right: it is the way that is at fault.
+            SealFault::Changed | SealFault::Spent => (DialError::Sealing, TRANSIENT),
+        };
+        self.note(dial, why);
+        self.take_attempt(now, dial);
+        self.carrier.close(now, key, Code::Sealing);
+        self.dialer.handle_outcome(now, dial, Outcome::Refused(refusal));
+    }
+
     fn decline(&mut self, now: Instant, dial: DialId, key: Key, code: Code, outcome: Outcome) {
         let joins = self.attempts.get(&dial).is_some_and(|attempt| attempt.start.purpose == Purpose::Join);
         self.take_attempt(now, dial);
@@ -294,10 +341,8 @@ impl Client {
     /// The hello did not come through in the request, so it is said once more.
     fn send_hello(&mut self, now: Instant, dial: DialId, key: Key) {
         let Some(Attempt { stage: Stage::Upgrading(_, hello), .. }) = self.attempts.get(&dial) else { return };
-        let mut raw = Vec::new();
-        hello.emit(&mut raw);
         let mut frame = Vec::new();
-        Frame::Hello(raw.into()).emit(&mut frame);
+        Frame::Hello(hello.raw.clone()).emit(&mut frame);
         if !self.carrier.send(key, &frame) {
             let why = DialError::Broken(io::ErrorKind::BrokenPipe);
             self.fail(now, dial, Outcome::PathFailed(PathFailure::Broken), why);
@@ -358,7 +403,7 @@ impl Client {
             LinkEnd::Answer(_) | LinkEnd::Violation(_) | LinkEnd::Closed { .. } => Outcome::Refused(TRANSIENT),
             LinkEnd::Timeout(_) => Outcome::PathFailed(PathFailure::TimedOut),
             LinkEnd::Proxy(end) => refused_by_proxy(*end).unwrap_or(Outcome::PathFailed(PathFailure::Broken)),
-            LinkEnd::Tls(_) | LinkEnd::Truncated | LinkEnd::Aborted | LinkEnd::Request { .. } => {
+            LinkEnd::Tls(_) | LinkEnd::Truncated | LinkEnd::Aborted | LinkEnd::Spent | LinkEnd::Request { .. } => {
                 Outcome::PathFailed(PathFailure::Broken)
             }
         };
@@ -395,9 +440,13 @@ impl Client {
             Code::UnknownSession | Code::BadProof if joins => Some(Outcome::UnknownSession { by }),
             Code::Evicted | Code::Stale => Some(Outcome::Evicted),
             Code::Full | Code::GoingAway => refusal(RefusalKind::Transient),
-            Code::Denied | Code::Expired | Code::Version | Code::Malformed | Code::Limit => {
-                refusal(RefusalKind::Permanent)
-            }
+            Code::Denied
+            | Code::Expired
+            | Code::Version
+            | Code::Malformed
+            | Code::Limit
+            | Code::Sealing
+            | Code::Unsealed => refusal(RefusalKind::Permanent),
             Code::BadProof
             | Code::Count
             | Code::Done

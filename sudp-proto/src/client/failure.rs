@@ -104,6 +104,9 @@ pub enum DialError {
     /// The request cannot be written.
     #[error("the request cannot be written: {0}")]
     Request(UpgradeError),
+    /// The sealed welcome was changed on the way, or is not of the server whose key was given.
+    #[error("the welcome is not what the server with the configured key has sealed: somebody on the way changes it")]
+    Sealing,
     /// The server chose a subprotocol that was not offered.
     #[error("the server speaks another subprotocol than {}; check the path", crate::link::SUBPROTOCOL)]
     Subprotocol,
@@ -116,6 +119,9 @@ pub enum DialError {
     /// The name has no address, or no name server answers.
     #[error("the name does not resolve to an address; check its spelling, and that the name server answers")]
     Unresolved,
+    /// The server answers in the clear a client that seals.
+    #[error("{UNSEALED}")]
+    Unsealed,
     /// The other side broke the rules of WebSocket.
     #[error("the other side broke the WebSocket protocol: {0}")]
     Violation(FrameFault),
@@ -130,12 +136,19 @@ impl DialError {
         match self {
             Self::Http { kind, .. } => !matches!(kind, RefusalKind::Transient),
             Self::Proxy(ProxyEnd::Credentials | ProxyEnd::Refused(403) | ProxyEnd::Reply(ProxyEnd::FORBIDDEN)) => true,
-            Self::Request(_) | Self::Subprotocol | Self::TlsMissing => true,
+            Self::Request(_) | Self::Subprotocol | Self::TlsMissing | Self::Unsealed => true,
             Self::Tls(end) => end.is_permanent(),
             Self::Refused { code, .. } => {
                 matches!(
                     code,
-                    Code::Denied | Code::Expired | Code::Version | Code::Malformed | Code::Limit | Code::Stale
+                    Code::Denied
+                        | Code::Expired
+                        | Code::Version
+                        | Code::Malformed
+                        | Code::Limit
+                        | Code::Sealing
+                        | Code::Stale
+                        | Code::Unsealed
                 )
             }
             Self::Answer(_)
@@ -144,6 +157,7 @@ impl DialError {
             | Self::Connect(_)
             | Self::Late(_)
             | Self::Proxy(_)
+            | Self::Sealing
             | Self::Unresolved
             | Self::Violation(_)
             | Self::Welcome => false,
@@ -168,7 +182,7 @@ impl From<&LinkEnd> for DialError {
             },
             LinkEnd::Tls(end) => Self::Tls(end.clone()),
             LinkEnd::Timeout(stage) => Self::Late(*stage),
-            LinkEnd::Truncated => Self::Broken(io::ErrorKind::UnexpectedEof),
+            LinkEnd::Truncated | LinkEnd::Spent => Self::Broken(io::ErrorKind::UnexpectedEof),
             LinkEnd::Violation(fault) => Self::Violation(*fault),
         }
     }
@@ -273,8 +287,13 @@ fn code_words(code: Code) -> String {
         Code::Limit => "the server says that this client exceeds a limit",
         Code::Malformed => "the server does not understand this client; check the versions of both",
         Code::OrdinalBurnt => "the server has seen this dial before; a fresh one follows",
+        Code::Sealing => {
+            "the server cannot open what is sealed for the configured key: it has another key, or none; \
+             compare the server key with what the server says at its start"
+        }
         Code::Stale => "a client of the same name that was started later is there; give this one a name of its own",
         Code::UnknownSession => "the server does not know the session; a new one will be asked for",
+        Code::Unsealed => "the server takes sealed links only; configure its public key as the server key",
         Code::Version => "the server speaks another version of SUDP; update the older of the two",
         Code::Count
         | Code::Done
@@ -288,5 +307,7 @@ fn code_words(code: Code) -> String {
     words.to_owned()
 }
 
+const UNSEALED: &str = "the server does not seal, and a server key is configured: nothing is sent in the clear instead; \
+    give the server a key, or leave the server key out";
 /// Failures kept for a caller that does not ask.
 const KEPT: usize = 64;

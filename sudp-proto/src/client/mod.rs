@@ -32,6 +32,7 @@
 //!     awaits_credential: false,
 //!     proxies: BTreeMap::new(),
 //!     tls: None,
+//!     seal: None,
 //!     pool: Pool::memory(64 << 20, 128 << 10),
 //!     seed: Seed::from(1),
 //! });
@@ -70,10 +71,10 @@ use crate::config::{ConfigError, Limits};
 use crate::credential::Credential;
 use crate::driver::{Driver, Endpoint, Key, Order, sealed};
 use crate::event::LinkLoss;
-use crate::link::{ClientTls, LinkLimits, Proxy};
+use crate::link::{ClientSeal, ClientTls, LinkLimits, Proxy};
 use crate::rng::{Rng, Seed};
 use crate::session::{Deadline, Earliest, Gone, Identity, Role, Session, Setup, Tunnel, TunnelError};
-use crate::wire::{Address, Code, Ordinal, Ticket, TunnelId};
+use crate::wire::{Address, Code, Frame, Ordinal, Ticket, TunnelId, next_frame};
 
 pub use failure::{DialError, DialFailure};
 
@@ -101,6 +102,9 @@ pub struct ClientSetup {
     pub proxies: BTreeMap<usize, (Address, Proxy)>,
     /// How it speaks TLS with servers of `wss`; without it these are not dialled.
     pub tls: Option<ClientTls>,
+    /// How it seals all of its links; without it they are in the clear inside of WebSocket. A client that seals
+    /// takes nothing that is not sealed.
+    pub seal: Option<ClientSeal>,
     /// Where its memory comes from.
     pub pool: Pool,
     /// Where its randomness comes from.
@@ -108,7 +112,7 @@ pub struct ClientSetup {
 }
 
 impl ClientSetup {
-    /// The usual caps, no headers, no credential, no proxy and no TLS. A client with a name must also say when it
+    /// The usual caps, no headers, no credential, no proxy, no TLS and no sealing. A client with a name must also say when it
     /// [started](Self::started).
     pub fn new(config: ClientConfig, pool: Pool, seed: Seed) -> Self {
         Self {
@@ -120,6 +124,7 @@ impl ClientSetup {
             awaits_credential: false,
             proxies: BTreeMap::new(),
             tls: None,
+            seal: None,
             pool,
             seed,
         }
@@ -175,6 +180,7 @@ pub struct Client {
     tickets: BTreeMap<usize, Ticket>,
     proxies: BTreeMap<usize, (Address, Proxy)>,
     tls: Option<ClientTls>,
+    seal: Option<ClientSeal>,
     link_limits: LinkLimits,
     rng: Rng,
     attempts: BTreeMap<DialId, Attempt>,
@@ -209,6 +215,7 @@ impl Client {
             awaits_credential,
             proxies,
             tls,
+            seal,
             pool,
             seed,
         } = setup;
@@ -230,6 +237,7 @@ impl Client {
             tickets: BTreeMap::new(),
             proxies,
             tls,
+            seal,
             link_limits,
             rng,
             attempts: BTreeMap::new(),
@@ -292,6 +300,11 @@ impl Client {
     /// The server that owns the session, as an index of the configuration.
     pub fn server(&self) -> Option<usize> {
         self.server
+    }
+
+    /// Whether all of its links are sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.seal.is_some()
     }
 
     /// Why a dial came to nothing, the oldest first. Of those that are not asked for, the newest 64 are kept.
@@ -432,8 +445,10 @@ impl Client {
                 | Code::OrdinalBurnt
                 | Code::Other(_)
                 | Code::Poison
+                | Code::Sealing
                 | Code::Unknown
                 | Code::Unreachable
+                | Code::Unsealed
                 | Code::Version => Outcome::LinkEnded { lived, acknowledged: false },
             };
             self.dialer.handle_outcome(now, link.dial, outcome);
@@ -466,7 +481,13 @@ impl Client {
                     self.upkeep.handle_ended_there(now, now.saturating_duration_since(link.since));
                 }
             }
-            Said::Message(_) if self.declined.remove(&key).is_some() => self.carrier.dismiss(now, key, Code::Done),
+            Said::Message(mut message) if self.declined.remove(&key).is_some() => {
+                // Only who has opened the welcome can say anything to its server.
+                if let Ok(Some(Frame::Welcome(raw))) = next_frame(&mut message) {
+                    let _ = self.carrier.open_welcome(key, &raw);
+                }
+                self.carrier.dismiss(now, key, Code::Done);
+            }
             Said::Message(message) => self.first_message(now, key, message),
             // The welcome follows by itself, and nothing may be said before it.
             Said::Open => {}

@@ -9,6 +9,8 @@ mod hostile;
 mod links;
 mod refusals;
 mod rig;
+#[cfg(feature = "seal")]
+mod sealed;
 mod takeovers;
 mod wire;
 

@@ -46,6 +46,9 @@ pub enum LinkEnd {
     /// TLS did not come about, or broke.
     #[error("tls: {0}")]
     Tls(#[from] TlsEnd),
+    /// It has sealed as many messages as a link may.
+    #[error("the link has sealed as many messages as one may")]
+    Spent,
     /// The stream ended before the closing handshake.
     #[error("stream ended without a close frame")]
     Truncated,
@@ -183,6 +186,9 @@ pub enum FrameFault {
     /// A message above the limit, seen in the head of its frame.
     #[error("message too long")]
     Size,
+    /// A message on a sealed link that does not open.
+    #[error("sealed message does not open: it was changed, left out, repeated or moved on the way")]
+    Sealed,
     /// More small fragments than the limit.
     #[error("too many small fragments")]
     SmallFragments,
@@ -209,6 +215,10 @@ impl FrameFault {
             Self::Utf8 => 1007,
             Self::SmallFragments => 1008,
             Self::Size => 1009,
+            Self::Sealed => SEALED,
         }
     }
 }
+
+/// 4000 and [`Code::Sealing`](crate::wire::Code::Sealing).
+const SEALED: u16 = 4021;

@@ -17,7 +17,7 @@ use crate::rng::Rng;
 #[derive(Debug)]
 pub(super) enum Incoming {
     Close(Close),
-    Message(Bytes),
+    Message(BytesMut),
     Ping(Bytes),
     Pong,
     Text(Bytes),
@@ -193,10 +193,9 @@ impl Gathered {
     }
 
     fn finish(self) -> Result<Incoming, FrameFault> {
-        let bytes = self.bytes.freeze();
         match self.kind {
-            Kind::Binary => Ok(Incoming::Message(bytes)),
-            Kind::Text(text) if text.is_complete() => Ok(Incoming::Text(bytes)),
+            Kind::Binary => Ok(Incoming::Message(self.bytes)),
+            Kind::Text(text) if text.is_complete() => Ok(Incoming::Text(self.bytes.freeze())),
             Kind::Text(_) => Err(FrameFault::Utf8),
         }
     }
@@ -230,7 +229,7 @@ impl Head {
 }
 
 /// Takes a whole frame from the front of `input`, if it is there, as a slice of it.
-fn take_body(head: &Head, input: &mut BytesMut) -> Option<Bytes> {
+fn take_body(head: &Head, input: &mut BytesMut) -> Option<BytesMut> {
     if input.len() < head.used.saturating_add(head.length) {
         return None;
     }
@@ -239,11 +238,11 @@ fn take_body(head: &Head, input: &mut BytesMut) -> Option<Bytes> {
     if let Some(mut mask) = head.mask {
         mask.apply(&mut body);
     }
-    Some(body.freeze())
+    Some(body)
 }
 
 fn take_control(head: &Head, control: Control, input: &mut BytesMut) -> Result<Option<Incoming>, FrameFault> {
-    let Some(body) = take_body(head, input) else { return Ok(None) };
+    let Some(body) = take_body(head, input).map(BytesMut::freeze) else { return Ok(None) };
     match control {
         Control::Close => Close::parse(&body).map(|close| Some(Incoming::Close(close))),
         Control::Ping => Ok(Some(Incoming::Ping(body))),
@@ -255,6 +254,23 @@ fn take_control(head: &Head, control: Control, input: &mut BytesMut) -> Result<O
 /// Appends a frame; a client's under a fresh mask.
 pub(super) fn put(opcode: OpCode, role: Role, parts: &[&[u8]], rng: &mut Rng, output: &mut BytesMut) {
     put_part(opcode, true, role, parts, rng, output);
+}
+
+/// Appends a message of `length` bytes in one frame; `write` appends its bytes, which are masked where they lie.
+pub(super) fn put_whole<E>(
+    length: usize,
+    role: Role,
+    rng: &mut Rng,
+    output: &mut BytesMut,
+    write: impl FnOnce(&mut BytesMut) -> Result<(), E>,
+) -> Result<(), E> {
+    let mask = put_head(OpCode::Data(Data::Binary), true, role, length, rng, output);
+    let start = output.len();
+    write(output)?;
+    if let Some(mut mask) = mask {
+        mask.apply(&mut output[start..]);
+    }
+    Ok(())
 }
 
 /// Writes a message in frames of at most `limit` bytes, for paths on which larger ones die.
@@ -276,19 +292,31 @@ pub(super) fn put_fragments(
 }
 
 fn put_part(opcode: OpCode, last: bool, role: Role, parts: &[&[u8]], rng: &mut Rng, output: &mut BytesMut) {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    match put_head(opcode, last, role, length, rng, output) {
+        Some(mut mask) => parts.iter().for_each(|part| mask.append(part, output)),
+        None => parts.iter().for_each(|part| output.put_slice(part)),
+    }
+}
+
+/// Appends the head of a frame, and makes room for its body.
+fn put_head(
+    opcode: OpCode,
+    last: bool,
+    role: Role,
+    length: usize,
+    rng: &mut Rng,
+    output: &mut BytesMut,
+) -> Option<Mask> {
     let key = match role {
         Role::Client => Some(rng.array()),
         Role::Server => None,
     };
-    let length: usize = parts.iter().map(|part| part.len()).sum();
     output.reserve(length + MAX_HEAD);
     let header = FrameHeader { is_final: last, opcode, mask: key, ..FrameHeader::default() };
     let length = u64::try_from(length).expect("a slice has less than 2⁶⁴ bytes");
     header.format(length, &mut (&mut *output).writer()).expect("a growing buffer takes every byte");
-    match key.map(Mask::new) {
-        Some(mut mask) => parts.iter().for_each(|part| mask.append(part, output)),
-        None => parts.iter().for_each(|part| output.put_slice(part)),
-    }
+    key.map(Mask::new)
 }
 
 /// Fragments below this are counted.

@@ -15,6 +15,10 @@ mod limits;
 mod mask;
 mod open;
 mod proxy;
+#[cfg_attr(not(feature = "seal"), path = "unsealed.rs")]
+mod seal;
+mod seal_end;
+mod sealed;
 mod secure;
 mod stage;
 #[cfg_attr(not(feature = "tls"), path = "clear.rs")]
@@ -35,6 +39,10 @@ pub use handed::Handed;
 pub use http::HeadFault;
 pub use limits::{LinkDeadlines, LinkLimits};
 pub use proxy::{Proxy, ProxyEnd, ProxyKind};
+pub use seal::{ClientSeal, ServerSeal};
+#[cfg(feature = "seal")]
+pub use seal::{Keypair, PublicKey};
+pub use seal_end::KeyError;
 pub use tls::{ClientTls, ServerTls};
 pub use tls_end::{CertificateFault, TlsEnd};
 pub use upgrade::{
@@ -46,6 +54,12 @@ use http::Scan;
 pub(crate) use http::base64;
 use open::Open;
 use proxy::Dialogue;
+pub(crate) use seal::Sealer;
+#[cfg(feature = "driver")]
+pub(crate) use seal::{Initiator, Responder};
+#[cfg(feature = "driver")]
+pub(crate) use seal_end::SealFault;
+use sealed::Sealing;
 use stage::{Asked, Heard, Next, Rest, Role, Stage};
 use tls::Tls;
 use upgrade::{Question, Verdict};
@@ -92,6 +106,8 @@ pub struct Link {
     output: BytesMut,
     /// What lies between the stages and the stream.
     tls: Option<Box<Tls>>,
+    /// What lies between messages and frames.
+    sealing: Option<Box<Sealing>>,
     frame_limit: Option<usize>,
     /// What is wrong with a request for the right path is told to nobody who may be a stranger.
     quiet: bool,
@@ -139,6 +155,7 @@ impl Link {
             deadline: None,
             output: BytesMut::new(),
             tls: None,
+            sealing: None,
             frame_limit: None,
             quiet: false,
             early: false,
@@ -184,6 +201,14 @@ impl Link {
                 Heard::End => self.stream_ended(),
                 Heard::Event(event) => return Some(event),
                 Heard::Fault(at, fault) => self.fail(at, fault),
+                Heard::Message(at, message) => match self.unsealed(message) {
+                    Ok(Some(message)) => return Some(LinkEvent::Message(message)),
+                    Ok(None) => {}
+                    Err(fault) => {
+                        self.heard.clear();
+                        self.fail(at, fault);
+                    }
+                },
                 Heard::Ping(payload) => self.answer_ping(&payload),
             }
         }

@@ -49,14 +49,20 @@ impl Link {
         self.send_as(Data::Binary, parts)
     }
 
-    /// Puts one text message into the output.
+    /// Puts one text message into the output; a sealed link has none.
     pub fn send_text(&mut self, text: &str) -> Result<(), WrongStage> {
+        if self.sealing.is_some() {
+            return Err(WrongStage);
+        }
         self.send_as(Data::Text, &[text.as_bytes()])
     }
 
     fn send_as(&mut self, data: Data, parts: &[&[u8]]) -> Result<(), WrongStage> {
         if !self.is_open() {
             return Err(WrongStage);
+        }
+        if self.sealing.is_some() {
+            return self.send_sealed(parts);
         }
         let length: usize = parts.iter().map(|part| part.len()).sum();
         match self.frame_limit.filter(|limit| length > *limit) {
@@ -88,7 +94,7 @@ impl Link {
             }
             Ok(Some(Incoming::Message(bytes))) => {
                 open.progress = true;
-                self.tell(LinkEvent::Message(bytes));
+                self.heard.push_back(Heard::Message(now, bytes));
             }
             Ok(Some(Incoming::Ping(payload))) => self.heard.push_back(Heard::Ping(payload)),
             Ok(Some(Incoming::Pong)) => {}

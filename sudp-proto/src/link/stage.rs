@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::LinkEvent;
 use super::control::Close;
@@ -64,6 +64,8 @@ pub(super) enum Heard {
     End,
     Event(LinkEvent),
     Fault(Instant, FrameFault),
+    /// A binary message, which may be sealed.
+    Message(Instant, BytesMut),
     Ping(Bytes),
 }
 

@@ -12,7 +12,7 @@ use crate::access::{Pool, Replies};
 use crate::config::Limits;
 use crate::driver::{Driver, Io, Token, Turn, Way};
 use crate::event::Event;
-use crate::link::{Answer, ServerExpect, ServerTls};
+use crate::link::{Answer, ServerExpect, ServerSeal, ServerTls};
 use crate::rng::{Rng, Seed};
 use crate::session::Access;
 use crate::wire::{Code, SessionId, Ticket};
@@ -30,6 +30,8 @@ pub struct HostSetup {
     pub expect: ServerExpect,
     /// How TLS is spoken on its streams, if it is.
     pub tls: Option<ServerTls>,
+    /// How links are sealed whose clients want that.
+    pub seal: Option<ServerSeal>,
     /// Every cap.
     pub limits: Limits,
     /// What the welcomes of its sessions say.
@@ -41,12 +43,12 @@ pub struct HostSetup {
 }
 
 impl HostSetup {
-    /// The usual caps, at the path `/sudp`, without TLS; all of its names are 0 but its boot, which is drawn.
+    /// The usual caps, at the path `/sudp`, without TLS and sealing; all of its names are 0 but its boot, which is drawn.
     pub fn new(pool: Pool, seed: Seed) -> Self {
         let mut rng = Rng::new(&seed);
         let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
         let names = Names { boot: rng.u64() >> VARINT_SPARE, ..Names::default() };
-        Self { expect, tls: None, limits: Limits::default(), names, pool, seed: rng.fork() }
+        Self { expect, tls: None, seal: None, limits: Limits::default(), names, pool, seed: rng.fork() }
     }
 }
 
@@ -128,8 +130,8 @@ impl Host {
             Entry::In => {}
             Entry::InsteadOf(other) => self.give_up(other),
         }
-        let HostSetup { expect, tls, limits, names, .. } = self.setup.clone();
-        let setup = IncomingSetup { expect, tls, limits, server: names.server, seed: self.rng.fork() };
+        let HostSetup { expect, tls, seal, limits, names, .. } = self.setup.clone();
+        let setup = IncomingSetup { expect, tls, seal, limits, server: names.server, seed: self.rng.fork() };
         let mut driver = Box::new(Driver::new(Incoming::new(now, setup)));
         let inside = driver.adopt(Incoming::KEY, BytesMut::new());
         let number = self.insert(Role::Incoming { driver });

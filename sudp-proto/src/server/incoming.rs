@@ -11,11 +11,12 @@ use crate::carrier;
 use crate::config::Limits;
 use crate::driver::{Endpoint, Key, Order, sealed};
 use crate::link::{
-    Answer, Handed, Link, LinkEnd, LinkEvent, LinkLimits, RequestHead, ServerExpect, ServerTls, WrongStage,
+    Answer, Handed, Link, LinkEnd, LinkEvent, LinkLimits, RequestHead, Responder, ServerExpect, ServerSeal, ServerTls,
+    WrongStage,
 };
 use crate::rng::Seed;
 use crate::session::{Deadline, Session};
-use crate::wire::{Code, Frame, Hello, Refuse, next_frame};
+use crate::wire::{Code, Frame, Hello, Refuse, SealedHello, hello, next_frame};
 
 /// What an accepted stream is met with.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct IncomingSetup {
     pub expect: ServerExpect,
     /// How TLS is spoken on the stream, if it is.
     pub tls: Option<ServerTls>,
+    /// How its link is sealed, if its client wants that.
+    pub seal: Option<ServerSeal>,
     /// Every cap.
     pub limits: Limits,
     /// Names the server in refusals.
@@ -37,6 +40,10 @@ pub struct IncomingSetup {
 pub struct Incoming {
     link: Link,
     stage: Stage,
+    seal: Option<ServerSeal>,
+    opened: Opened,
+    /// For what sealing draws.
+    seed: Seed,
     server: u64,
     /// Until when a claim must be made, and then decided on.
     deadline: Instant,
@@ -65,20 +72,42 @@ enum Stage {
     Over,
 }
 
+/// How far a hello was opened.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// It came in the clear.
+    Plain,
+    /// It makes a session, and was sealed for this server.
+    Founding(Box<Responder>),
+    /// It joins a session, whose secret alone opens it.
+    Joining,
+}
+
 /// What a connecting client asks for, to be decided on with [`Incoming::grant`] or [`Incoming::refuse`].
 #[derive(Clone)]
 pub struct Claim {
-    /// What it says of itself and of the session it wants.
+    /// What it says of itself and of the session it wants; of a sealed one that joins a session nothing is known
+    /// but which.
     pub hello: Hello,
     /// The bytes of the hello, over which its proof is.
     pub raw: Bytes,
+    /// The client's own key, if the hello is sealed and makes a session.
+    ///
+    /// Who repeats a hello shows this key without having it, and gets a session that it can neither use nor keep.
+    pub key: Option<[u8; 32]>,
     /// The head of its request, with its credentials.
     pub head: RequestHead,
     /// The certificate that it showed in TLS, in DER, and proved to have the key of; only if it was asked for one.
     pub certificate: Option<Bytes>,
-    /// The static key that it proved to have by sealing its hello.
-    pub key: Option<[u8; 32]>,
     in_band: bool,
+    pub(super) sealed: bool,
+}
+
+impl Claim {
+    /// Whether its link is going to be sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed
+    }
 }
 
 impl fmt::Debug for Claim {
@@ -96,10 +125,12 @@ pub struct Arrival {
     pub(super) raw: Bytes,
     /// The hello came as a message, so that the upgrade was answered already.
     pub(super) in_band: bool,
+    pub(super) opened: Opened,
+    pub(super) seed: Seed,
 }
 
 impl Arrival {
-    /// What the client said of itself.
+    /// What the client said of itself; of a sealed hello that joins a session only which.
     pub fn hello(&self) -> &Hello {
         &self.hello
     }
@@ -111,7 +142,8 @@ impl Incoming {
 
     /// A stream that was just accepted.
     pub fn new(now: Instant, setup: IncomingSetup) -> Self {
-        let IncomingSetup { expect, tls, limits, server, seed } = setup;
+        let IncomingSetup { expect, tls, seal, limits, server, seed } = setup;
+        let seal_seed = seed.branch("seal");
         let link_limits = LinkLimits::from(&limits);
         let patience = limits.auth_deadline;
         let quiet = expect.quiet;
@@ -123,6 +155,9 @@ impl Incoming {
         Self {
             link,
             stage: Stage::Reading,
+            seal,
+            opened: Opened::Plain,
+            seed: seal_seed,
             server,
             deadline: now + handshake + limits.head_deadline + patience,
             patience,
@@ -175,7 +210,10 @@ impl Incoming {
     /// Grants the claim. The stream goes with it, and so does the unread rest of its input.
     pub fn grant(self) -> Option<Arrival> {
         match self.stage {
-            Stage::Deciding { in_band, hello, raw } => Some(Arrival { link: self.link, hello: *hello, raw, in_band }),
+            Stage::Deciding { in_band, hello, raw } => {
+                let Self { link, opened, seed, .. } = self;
+                Some(Arrival { link, hello: *hello, raw, in_band, opened, seed })
+            }
             Stage::Reading
             | Stage::Waiting(_)
             | Stage::Claiming(_)
@@ -262,21 +300,55 @@ impl Incoming {
     }
 
     fn claim_header(&mut self, now: Instant, hello: &str, head: RequestHead) {
-        match Hello::from_header(hello) {
-            Ok((hello, raw)) => self.claim(hello, raw, head, false),
-            Err(violation) if self.quiet && violation.code == Code::Malformed => {
-                self.stage = Stage::Strange(Box::new(head));
+        match hello::header(hello) {
+            Ok(raw) => self.claim(now, raw, head, false),
+            Err(violation) => self.turn_away(now, Some(head), violation.code),
+        }
+    }
+
+    fn claim(&mut self, now: Instant, raw: Bytes, head: RequestHead, in_band: bool) {
+        match self.open(&raw) {
+            Ok((hello, opened)) => {
+                let key = if let Opened::Founding(responder) = &opened { responder.client() } else { None };
+                let (certificate, sealed) = (self.link.certificate(), !matches!(opened, Opened::Plain));
+                self.opened = opened;
+                let claim = Claim { hello, raw, key, head, certificate, in_band, sealed };
+                self.stage = Stage::Claiming(Box::new(claim));
             }
-            Err(violation) => {
-                refuse(now, &mut self.link, false, violation.code, self.server);
-                self.stage = Stage::Over;
+            Err(code) => self.turn_away(now, Some(head).filter(|_| !in_band), code),
+        }
+    }
+
+    /// Reads a hello, sealed or not.
+    fn open(&self, raw: &Bytes) -> Result<(Hello, Opened), Code> {
+        match SealedHello::read(raw) {
+            Some(SealedHello::Founding(_)) => {
+                let seal = self.seal.as_ref().ok_or(Code::Sealing)?;
+                let (responder, inside) = seal.open(raw, self.seed.clone()).map_err(|_| Code::Sealing)?;
+                let hello = Hello::parse_inside(&inside, None).map_err(|violation| violation.code)?;
+                Ok((hello, Opened::Founding(Box::new(responder))))
+            }
+            Some(SealedHello::Joining(session, _)) => Ok((Hello::joining(session), Opened::Joining)),
+            None => {
+                let hello = Hello::parse(raw).map_err(|violation| violation.code)?;
+                match &self.seal {
+                    Some(seal) if seal.is_required() => Err(Code::Unsealed),
+                    Some(_) | None => Ok((hello, Opened::Plain)),
+                }
             }
         }
     }
 
-    fn claim(&mut self, hello: Hello, raw: Bytes, head: RequestHead, in_band: bool) {
-        let certificate = self.link.certificate();
-        self.stage = Stage::Claiming(Box::new(Claim { hello, raw, head, certificate, key: None, in_band }));
+    /// Refuses a hello that cannot be read. A server that hides takes one that came in a header, and makes no sense, for
+    /// a stranger's.
+    fn turn_away(&mut self, now: Instant, head: Option<RequestHead>, code: Code) {
+        let in_band = head.is_none();
+        if let Some(head) = head.filter(|_| self.quiet && code == Code::Malformed) {
+            self.stage = Stage::Strange(Box::new(head));
+            return;
+        }
+        refuse(now, &mut self.link, in_band, code, self.server);
+        self.stage = Stage::Over;
     }
 
     /// A proxy has taken the hello away, or a browser cannot set it: it is asked for in a message.
@@ -304,17 +376,10 @@ impl Incoming {
             return;
         };
         let head = (**head).clone();
-        let hello = match next_frame(&mut message) {
-            Ok(Some(Frame::Hello(raw))) => Hello::parse(&raw).map(|hello| (hello, raw)),
-            Ok(_) => Err(crate::error::Violation::new(Code::Malformed, "a frame before the hello")),
-            Err(violation) => Err(violation),
-        };
-        match hello {
-            Ok((hello, raw)) => self.claim(hello, raw, head, true),
-            Err(violation) => {
-                refuse(now, &mut self.link, true, violation.code, self.server);
-                self.stage = Stage::Over;
-            }
+        match next_frame(&mut message) {
+            Ok(Some(Frame::Hello(raw))) => self.claim(now, raw, head, true),
+            Ok(_) => self.turn_away(now, None, Code::Malformed),
+            Err(violation) => self.turn_away(now, None, violation.code),
         }
     }
 }
@@ -429,7 +494,7 @@ pub(super) fn refuse(now: Instant, link: &mut Link, in_band: bool, code: Code, s
 fn status(code: Code) -> u16 {
     match code {
         Code::Version => 426,
-        Code::Denied | Code::BadProof | Code::Expired => 403,
+        Code::Denied | Code::BadProof | Code::Expired | Code::Sealing | Code::Unsealed => 403,
         Code::UnknownSession => 404,
         Code::OrdinalBurnt | Code::Evicted | Code::Stale => 409,
         Code::Full | Code::GoingAway => 503,

@@ -100,9 +100,12 @@ use crate::carrier::{Carrier, Said};
 use crate::config::Limits;
 use crate::driver::{Endpoint, Key, Order, sealed};
 use crate::event::LinkLoss;
+use crate::link::Responder;
 use crate::rng::Seed;
 use crate::session::{Access, Deadline, Identity, Role, Session, Setup, ThawError};
-use crate::wire::{Code, Ordinal, SessionId, Ticket, Welcome};
+use crate::wire::{Code, Frame, Hello, Ordinal, SessionId, Ticket, Welcome};
+
+use incoming::Opened;
 
 pub use forwarded::forwarded;
 pub use host::{Host, HostSetup, Verdict, Visitor};
@@ -147,6 +150,8 @@ pub struct Server {
     id: SessionId,
     /// Told with every welcome.
     ticket: Ticket,
+    /// Whether all of its links are sealed.
+    sealed: bool,
 }
 
 impl Server {
@@ -157,7 +162,7 @@ impl Server {
         let mut session = Session::new(now, Role::Server, setup);
         session.found(founded.session, founded.secret);
         session.share(founded.allowance.clone());
-        Self { carrier: Carrier::new(session), names, id: founded.session, ticket }
+        Self { carrier: Carrier::new(session), names, id: founded.session, ticket, sealed: founded.sealed }
     }
 
     /// Turns the session into bytes and ends this copy of it, so that another process can go on with it:
@@ -165,7 +170,7 @@ impl Server {
     pub fn freeze(&mut self, now: Instant) -> Bytes {
         let frozen = self.carrier.session.freeze(now);
         self.carrier.part(now);
-        frozen
+        [&[u8::from(self.sealed)], &frozen[..]].concat().into()
     }
 
     /// Brings a session back that was frozen `away` before `now`. [`Registry::restore`] lets its client
@@ -179,23 +184,28 @@ impl Server {
     ) -> Result<Self, ThawError> {
         let ServerSetup { limits, access, pool, seed, ticket } = setup;
         let setup = Setup { limits, identity: Identity::default(), access: Some(access), pool, seed };
+        let Some((&sealed @ (0 | 1), frozen)) = frozen.split_first() else {
+            return Err(ThawError::Malformed("it does not say whether its links are sealed"));
+        };
         let session = Session::thaw(now, away, setup, frozen)?;
         let (Some(id), Role::Server) = (session.id(), session.role()) else {
             return Err(ThawError::Malformed("not a server's half of a session"));
         };
-        Ok(Self { carrier: Carrier::new(session), names, id, ticket })
+        Ok(Self { carrier: Carrier::new(session), names, id, ticket, sealed: sealed == 1 })
     }
 
     /// Takes one more stream, whose claim was granted, as a link of this session. The stream's name here
     /// is returned; a refusal was answered on the stream, which is then on its way out.
     pub fn adopt(&mut self, now: Instant, arrival: Arrival) -> (Key, Result<(), Code>) {
         let key = self.carrier.draw();
-        let Arrival { mut link, hello, raw, in_band } = arrival;
-        let ordinal = hello.ordinal;
-        let first = hello.attach.is_none();
-        let accepted = self.carrier.session.accept(now, &hello);
-        let ended = match accepted {
-            Ok(ended) => ended,
+        let Arrival { mut link, hello, raw, in_band, opened, seed } = arrival;
+        let opened = self.open(opened, hello, &raw, seed);
+        let accepted = opened.and_then(|(hello, responder)| {
+            let ended = self.carrier.session.accept(now, &hello)?;
+            Ok((hello, responder, ended))
+        });
+        let (hello, responder, ended) = match accepted {
+            Ok(accepted) => accepted,
             Err(code) => {
                 incoming::refuse(now, &mut link, in_band, code, self.names.server);
                 self.carrier.put(key, link, None);
@@ -206,10 +216,11 @@ impl Server {
             // The link waits for just this; were it gone, its end is told like any other.
             let _ = link.accept(now);
         }
+        let ordinal = hello.ordinal;
         let welcome = Welcome {
             ordinal,
             session: self.id,
-            secret: if first { self.carrier.session.secret() } else { None },
+            secret: if hello.attach.is_none() { self.carrier.session.secret() } else { None },
             cluster: self.names.cluster,
             server: self.names.server,
             boot: self.names.boot,
@@ -218,11 +229,56 @@ impl Server {
             ended,
             parameters: self.carrier.session.parameters(),
         };
-        let _ = link.send(&[&Session::welcome_frame(&welcome)]);
-        self.carrier.put(key, link, Some(ordinal));
-        self.carrier.expect_copy(key, raw);
+        let mut body = Vec::new();
+        welcome.emit(&mut body);
+        let (body, sealer) = match responder {
+            Some(responder) => responder.seal(&body),
+            None => (body.into(), None),
+        };
+        let mut frame = Vec::new();
+        Frame::Welcome(body).emit(&mut frame);
+        let _ = link.send(&[&frame]);
+        if let Some(sealer) = sealer {
+            let mut copy = Vec::new();
+            Frame::Hello(raw).emit(&mut copy);
+            link.expect_sealed();
+            link.begin_sealing(sealer, Some(copy.into()));
+            self.carrier.put(key, link, Some(ordinal));
+        } else {
+            self.carrier.put(key, link, Some(ordinal));
+            self.carrier.expect_copy(key, raw);
+        }
         self.carrier.part(now);
         (key, Ok(()))
+    }
+
+    /// The hello of an arrival, and what seals its welcome. A session that was made sealed has no other links,
+    /// and one that was not has no sealed ones.
+    fn open(
+        &self,
+        opened: Opened,
+        hello: Hello,
+        raw: &[u8],
+        seed: Seed,
+    ) -> Result<(Hello, Option<Box<Responder>>), Code> {
+        if self.sealed == matches!(opened, Opened::Plain) {
+            return Err(Code::BadProof);
+        }
+        match opened {
+            Opened::Plain => Ok((hello, None)),
+            Opened::Founding(responder) => Ok((hello, Some(responder))),
+            Opened::Joining => {
+                let secret = self.carrier.session.secret().ok_or(Code::BadProof)?;
+                let (responder, inside) = Responder::join(&secret, raw, seed).map_err(|_| Code::BadProof)?;
+                let hello = Hello::parse_inside(&inside, Some(self.id)).map_err(|violation| violation.code)?;
+                Ok((hello, Some(Box::new(responder))))
+            }
+        }
+    }
+
+    /// Whether its links are sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed
     }
 
     /// The session, to send and to ask.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::access::Allowance;
 use crate::config::Limits;
 use crate::event::Event;
+use crate::link::Responder;
 use crate::rng::{Rng, Seed};
 use crate::session::{Identity, Phase};
 use crate::wire::{Code, SessionId};
@@ -50,6 +51,8 @@ pub struct Founded {
     pub(super) identity: Identity,
     /// What it has together with the other sessions of its principal.
     pub(super) allowance: Allowance,
+    /// Whether its links are sealed.
+    pub(super) sealed: bool,
 }
 
 /// Why a claim is refused; it changed nothing.
@@ -87,6 +90,7 @@ pub enum Stance {
 #[derive(Debug)]
 struct Entry {
     secret: [u8; 32],
+    sealed: bool,
     who: Identification,
     client: String,
     incarnation: (u64, u64),
@@ -156,7 +160,12 @@ impl Registry {
         if who.is_some_and(|who| *who != entry.who) {
             return Err(Refused(Code::UnknownSession));
         }
-        if !attach.verify(&claim.raw, &entry.secret) {
+        let proved = match claim.is_sealed() {
+            // Whoever takes the link opens it once more, with a key of its own to answer by.
+            true => entry.sealed && Responder::join(&entry.secret, &claim.raw, Seed([0; 32])).is_ok(),
+            false => !entry.sealed && attach.verify(&claim.raw, &entry.secret),
+        };
+        if !proved {
             return Err(Refused(Code::BadProof));
         }
         Ok(attach.session)
@@ -199,7 +208,13 @@ impl Registry {
         let session = server.session();
         let Some(secret) = session.secret().filter(|_| !self.sessions.contains_key(&server.id())) else { return };
         let (identity, provisional) = (session.identity().clone(), session.phase() == Phase::Provisional);
-        let known = Founded { session: server.id(), secret, identity, allowance: self.allowance(&who) };
+        let known = Founded {
+            session: server.id(),
+            secret,
+            identity,
+            allowance: self.allowance(&who),
+            sealed: server.is_sealed(),
+        };
         server.session_mut().share(known.allowance.clone());
         self.insert(&known, who, provisional);
         if let Some(entry) = self.sessions.get_mut(&known.session) {
@@ -268,7 +283,8 @@ impl Registry {
         } else {
             principal.named.entry(client.clone()).or_default().push(founded.session);
         }
-        let entry = Entry { secret: founded.secret, who, client, incarnation, provisional, detached: false };
+        let sealed = founded.sealed;
+        let entry = Entry { secret: founded.secret, sealed, who, client, incarnation, provisional, detached: false };
         self.sessions.insert(founded.session, entry);
     }
 
@@ -291,7 +307,7 @@ impl Registry {
         }
         let identity = Identity { client: hello.client.clone(), incarnation: hello.incarnation };
         let (session, secret) = (SessionId(self.rng.array()), self.rng.array());
-        let founded = Founded { session, secret, identity, allowance: self.allowance(who) };
+        let founded = Founded { session, secret, identity, allowance: self.allowance(who), sealed: claim.is_sealed() };
         self.insert(&founded, who.clone(), true);
         Ok(founded)
     }

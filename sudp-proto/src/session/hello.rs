@@ -70,7 +70,7 @@ impl Session {
             parameters: self.parameters(),
         };
         if let Some(secret) = &self.secret {
-            hello.seal(secret);
+            hello.prove(secret);
         }
         Some(hello)
     }

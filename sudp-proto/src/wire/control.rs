@@ -49,6 +49,10 @@ pub enum Code {
     Stale,
     /// The grant has ended: the credential behind it was good until now.
     Expired,
+    /// Something sealed does not open: another key, or it was changed on the way.
+    Sealing,
+    /// Links are sealed there, and this one is not.
+    Unsealed,
     /// A code of a newer version.
     Other(u64),
 }
@@ -76,6 +80,8 @@ impl Code {
             Self::Idle => 16,
             Self::Stale => 17,
             Self::Expired => 21,
+            Self::Sealing => 22,
+            Self::Unsealed => 23,
             Self::Other(number) => number,
         }
     }
@@ -102,7 +108,9 @@ impl Code {
             16 => Self::Idle,
             17 => Self::Stale,
             21 => Self::Expired,
-            18.. => Self::Other(number),
+            22 => Self::Sealing,
+            23 => Self::Unsealed,
+            18..=20 | 24.. => Self::Other(number),
         }
     }
 

@@ -5,7 +5,7 @@ use bytes::{Buf as _, Bytes};
 use crate::error::Violation;
 
 use super::varint::{self, Reader, malformed};
-use super::{Ack, BatchHead, Close, Code, GoAway, LinkDown, MAX_HELLO, MAX_WELCOME, Refuse};
+use super::{Ack, BatchHead, Close, Code, GoAway, LinkDown, MAX_HELLO, MAX_WELCOME, Refuse, SEALED_WELCOME, is_sealed};
 
 /// One frame of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -100,7 +100,10 @@ fn parse(kind: u64, mut body: Bytes) -> Result<Option<Frame>, Violation> {
             return Ok(Some(Frame::Batch(head, body)));
         }
         HELLO => return capped(body, MAX_HELLO).map(|body| Some(Frame::Hello(body))),
-        WELCOME => return capped(body, MAX_WELCOME).map(|body| Some(Frame::Welcome(body))),
+        WELCOME => {
+            let sealed = if is_sealed(&body) { SEALED_WELCOME } else { 0 };
+            return capped(body, MAX_WELCOME + sealed).map(|body| Some(Frame::Welcome(body)));
+        }
         ACK => Frame::Ack(Ack::parse(&mut reader)?),
         ASK => Frame::Ask,
         CLOSE => Frame::Close(Close::parse(&mut reader)?),

@@ -39,19 +39,25 @@ impl Hello {
     /// A list longer than [`MAX_ALIVE`] or [`MAX_ENDED`] is written in full and refused at the other
     /// end: a hello with parts left out would end links.
     pub fn emit(&self, out: &mut Vec<u8>) {
-        self.emit_unsigned(out);
+        self.emit_unsigned(self.attach.as_ref().map(|attach| attach.session), out);
         if let Some(attach) = &self.attach {
             tlv::put_bytes(out, PROOF, &attach.proof);
         }
     }
 
     /// Proves with the session's secret that this hello may attach; a hello that makes a session needs no proof.
-    pub fn seal(&mut self, secret: &[u8; 32]) {
+    pub fn prove(&mut self, secret: &[u8; 32]) {
         let mut signed = Vec::with_capacity(MAX_HELLO);
-        self.emit_unsigned(&mut signed);
+        self.emit_unsigned(self.attach.as_ref().map(|attach| attach.session), &mut signed);
         if let Some(attach) = &mut self.attach {
             attach.proof = mac(&signed, secret).finalize().into_bytes().into();
         }
+    }
+
+    /// Appends what is sealed of the hello: without the session, which stands before it, and without the
+    /// proof, which sealing is.
+    pub fn emit_inside(&self, out: &mut Vec<u8>) {
+        self.emit_unsigned(None, out);
     }
 
     /// The value of the `Sudp-Hello` header.
@@ -63,17 +69,35 @@ impl Hello {
 
     /// Reads the value of the `Sudp-Hello` header; the bytes are what [`Attach::verify`] wants.
     pub fn from_header(value: &str) -> Result<(Self, Bytes), Violation> {
-        if value.len() > MAX_HEADER {
-            return Err(TOO_LONG);
-        }
-        let Some(raw) = base64::decode(value) else {
-            return Err(malformed("hello is not base64url without padding"));
-        };
-        Ok((Self::parse(&raw)?, raw.into()))
+        let raw = header(value)?;
+        Ok((Self::parse(&raw)?, raw))
     }
 
     /// Reads a hello.
     pub fn parse(raw: &[u8]) -> Result<Self, Violation> {
+        Self::read(raw, None)
+    }
+
+    /// Reads what was sealed of a hello, which joins this session or makes one.
+    pub fn parse_inside(raw: &[u8], session: Option<SessionId>) -> Result<Self, Violation> {
+        Self::read(raw, Some(session))
+    }
+
+    /// A hello of which no more is known than which session it joins, for the rest is sealed.
+    pub fn joining(session: SessionId) -> Self {
+        let attach = Attach { session, alive: Vec::new(), ended: Vec::new(), proof: [0; 32] };
+        let (client, parameters) = (String::new(), Parameters::default());
+        Self {
+            ordinal: Ordinal(2),
+            client,
+            incarnation: (0, 0),
+            attach: Some(attach),
+            ticket: Ticket::default(),
+            parameters,
+        }
+    }
+
+    fn read(raw: &[u8], inside: Option<Option<SessionId>>) -> Result<Self, Violation> {
         if raw.len() > MAX_HELLO {
             return Err(TOO_LONG);
         }
@@ -84,6 +108,14 @@ impl Hello {
         let mut fields = Tlvs::new(body);
         while let Some((tag, value)) = fields.take()? {
             read.take(tag, value)?;
+        }
+        match inside {
+            Some(session) if read.session.is_none() && read.proof.is_none() => {
+                read.session = session.map(|session| session.0);
+                read.proof = session.map(|_| [0; 32]);
+            }
+            Some(_) => return Err(malformed("session and proof stand outside of what is sealed")),
+            None => {}
         }
         let attach = read.attach(ordinal)?;
         if attach.is_some() == (ordinal == Ordinal::FIRST) {
@@ -101,7 +133,7 @@ impl Hello {
         &raw[..raw.len().saturating_sub(PROOF_FIELD)]
     }
 
-    fn emit_unsigned(&self, out: &mut Vec<u8>) {
+    fn emit_unsigned(&self, session: Option<SessionId>, out: &mut Vec<u8>) {
         out.push(VERSION);
         varint::put(out, self.ordinal.0);
         if !self.client.is_empty() {
@@ -113,8 +145,10 @@ impl Hello {
             varint::put(&mut value, self.incarnation.1);
             tlv::put_bytes(out, INCARNATION, &value);
         }
+        if let Some(session) = session {
+            tlv::put_bytes(out, HELLO_SESSION, &session.0);
+        }
         if let Some(attach) = &self.attach {
-            tlv::put_bytes(out, HELLO_SESSION, &attach.session.0);
             put_ordinals(out, &attach.alive);
             put_final_counts(out, HELLO_ENDED, &attach.ended);
         }
@@ -396,6 +430,15 @@ impl HelloFields {
             (None, None | Some(_)) | (Some(_), None) => Err(malformed("session, lists and proof come together")),
         }
     }
+}
+
+/// The bytes of a `Sudp-Hello` header.
+pub(crate) fn header(value: &str) -> Result<Bytes, Violation> {
+    if value.len() > MAX_HEADER {
+        return Err(TOO_LONG);
+    }
+    let raw = base64::decode(value).ok_or(malformed("hello is not base64url without padding"))?;
+    if raw.len() > MAX_HELLO { Err(TOO_LONG) } else { Ok(raw.into()) }
 }
 
 fn version(body: &mut Reader<'_>) -> Result<(), Violation> {

@@ -13,6 +13,7 @@ pub mod control;
 pub mod flow;
 mod frame;
 pub mod hello;
+pub mod sealed;
 mod tlv;
 pub mod varint;
 
@@ -32,6 +33,7 @@ pub use control::{Close, Code, GoAway, GoAwayReason, Refuse};
 pub use flow::{Bind, Bound, Closed, Control, FlowClose, Open, Totals};
 pub use frame::{Frame, next_frame};
 pub use hello::{Attach, FinalCount, Hello, Parameters, Welcome};
+pub use sealed::{SEALED_FOUNDING, SEALED_JOINING, SEALED_WELCOME, SealedHello, is_sealed};
 
 /// Numbers a batch, per session and direction, from 1; never reused.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -100,7 +102,7 @@ impl fmt::Debug for Ticket {
 pub const MAX_PAYLOAD: usize = 65_507;
 /// Largest control, its type included.
 pub const MAX_CONTROL: usize = 1_024;
-/// Largest hello before base64url; its header value then has at most 1,014 bytes.
+/// Largest hello before base64url, sealed or not; its header value then has at most 1,014 bytes.
 pub const MAX_HELLO: usize = 760;
 /// Largest welcome.
 pub const MAX_WELCOME: usize = 1_024;

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod link;
+pub mod sealed;
 pub mod session;
 pub mod tunnel;
 pub mod wire;
@@ -22,6 +23,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("frames", link::frames),
     ("hello", wire::hello),
     ("message", wire::message),
+    ("sealed", sealed::sealed),
     ("session", session::session),
     ("tunnel", tunnel::tunnel),
     ("upgrade_client", link::upgrade_client),

@@ -36,7 +36,7 @@ pub fn control(data: &[u8]) {
 pub fn hello(data: &[u8]) {
     let header = str::from_utf8(data).ok().and_then(|value| Hello::from_header(value).ok());
     let Some(mut hello) = header.map(|(hello, _)| hello).or_else(|| Hello::parse(data).ok()) else { return };
-    hello.seal(&SECRET);
+    hello.prove(&SECRET);
     let raw = written(|out| hello.emit(out));
     if raw.len() > MAX_HELLO {
         return;

@@ -226,7 +226,14 @@ impl Bench {
 
     fn accepted(&mut self, now: Instant, conn: Conn) {
         let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
-        let setup = IncomingSetup { expect, tls: None, limits: self.limits.clone(), server: 1, seed: self.rng.fork() };
+        let setup = IncomingSetup {
+            expect,
+            tls: None,
+            seal: None,
+            limits: self.limits.clone(),
+            server: 1,
+            seed: self.rng.fork(),
+        };
         let mut driver = Box::new(Driver::new(Incoming::new(now, setup)));
         let token = driver.adopt(Incoming::KEY, BytesMut::new());
         let machine = self.add(self.hosts.server, Role::Incoming(driver));
@@ -352,6 +359,7 @@ fn client(seed: Seed, limits: &Limits, course: Course) -> Client {
         awaits_credential: false,
         proxies: BTreeMap::new(),
         tls: None,
+        seal: None,
         pool: Pool::memory(64 << 20, 128 << 10),
         seed,
     };

@@ -9,10 +9,12 @@ use sudp_proto::client::{Client, ClientSetup};
 use sudp_proto::config::Limits;
 use sudp_proto::config::client::{ClientConfig, Scheme, ServerConfig};
 use sudp_proto::driver::{Driver, Endpoint as _};
+use sudp_proto::link::{ClientSeal, Keypair};
 use sudp_proto::session::{InDoubt, Phase, Session, Tunnel, Way};
 use sudp_proto::wire::{Address, Code, Host as Name, TunnelId};
 
 use super::plan::{listen_address, server_address, service_address, service_name};
+use super::server::server_key;
 use super::{Role, Said, Sender, World};
 use crate::app::{Rhythm, Sending, Service};
 use crate::clock::instant;
@@ -90,6 +92,10 @@ impl World {
             awaits_credential: false,
             proxies: BTreeMap::new(),
             tls: None,
+            seal: self
+                .plan
+                .sealed
+                .then(|| ClientSeal { server: server_key().public(), key: Keypair::from_private([0xc1; 32]) }),
             pool: Pool::memory(64 << 20, 128 << 10),
             seed: self.rng.fork(),
         }

@@ -159,7 +159,9 @@ impl World {
             Event::LinkEnded { why, .. } => {
                 self.unsettle();
                 self.cuts += u32::from(client == Some(0));
-                if let LinkLoss::Violation(_) = why {
+                // Somebody who flips bits of a sealed link shall be noticed.
+                let meddled = self.plan.sealed && *why == LinkLoss::Violation(Code::Sealing);
+                if matches!(why, LinkLoss::Violation(_)) && !meddled {
                     self.violate(format!("{name}: {event:?}"));
                 }
             }
@@ -365,6 +367,7 @@ fn word_of(event: &Event) -> (u64, &'static str) {
             LinkLoss::Replaced => 10,
             LinkLoss::Silent => 11,
             LinkLoss::Suspect => 12,
+            LinkLoss::Violation(Code::Sealing) => 23,
             _ => 13,
         },
         Event::LinkSuspect { .. } => 14,
@@ -382,7 +385,7 @@ fn word_of(event: &Event) -> (u64, &'static str) {
 
 /// The word for an event's number.
 pub(super) fn event_word(number: u64) -> &'static str {
-    const WORDS: [&str; 23] = [
+    const WORDS: [&str; 24] = [
         "books differ",
         "session closed",
         "detached",
@@ -406,6 +409,7 @@ pub(super) fn event_word(number: u64) -> &'static str {
         "tunnel bound",
         "tunnel not bound",
         "other event",
+        "link meddled with",
     ];
     usize::try_from(number).ok().and_then(|number| WORDS.get(number)).copied().unwrap_or("?")
 }

@@ -18,6 +18,8 @@ use crate::proxy::Middlebox;
 pub struct Plan {
     /// Where all of its randomness comes from.
     pub seed: u64,
+    /// Whether every link is sealed, and somebody on the way may flip bits.
+    pub sealed: bool,
     /// How many servers there are, 1 to 3.
     pub servers: usize,
     /// How many links the client wants, 1 to 4.
@@ -98,8 +100,21 @@ pub struct AppPlan {
 }
 
 impl Plan {
-    /// Draws a world of ten minutes.
+    /// Draws a world of ten minutes. One in four is sealed, and apart from that the world that it is without.
     pub fn draw(seed: u64) -> Self {
+        let plan = Self::unsealed(seed);
+        if Rng::new(&Seed::from(seed ^ 0x7365_616c)).chance(1, 4) { plan.seal() } else { plan }
+    }
+
+    /// This world with every link sealed.
+    pub fn seal(mut self) -> Self {
+        self.sealed = true;
+        self.meddle(0);
+        self
+    }
+
+    /// Draws a world of ten minutes in which nothing is sealed.
+    pub fn unsealed(seed: u64) -> Self {
         let mut plan = Self::quiet(seed, Times::LONG);
         let mut rng = Rng::new(&Seed::from(seed ^ 0x6f70_7300));
         let apart = Duration::from_secs([4, 12, 30, 90][pick(&mut rng, 4)]);
@@ -122,6 +137,7 @@ impl Plan {
         let tunnels = (0..1 + pick(&mut rng, 4)).map(|_| tunnel(&mut rng, links)).collect();
         Self {
             seed,
+            sealed: false,
             servers: 1 + [0, 0, 1, 2][pick(&mut rng, 4)],
             links,
             max_link_age: rng.chance(1, 8).then(|| Duration::from_secs(15 + rng.below(60))),
@@ -163,7 +179,23 @@ impl Plan {
     pub fn other_paths(&self, number: u64) -> Vec<Path> {
         let mut rng = Rng::new(&Seed::from(self.seed ^ number.rotate_left(17) ^ 0x7061));
         let line = line(&mut rng);
-        paths(&mut rng, &line, true)
+        let mut other = Self { paths: paths(&mut rng, &line, true), ..self.clone() };
+        if self.sealed {
+            other.meddle(number);
+        }
+        other.paths
+    }
+
+    /// Puts somebody who flips bits on some of the ways. Hellos and welcomes pass, for who changes
+    /// those can keep a client away for as long as he likes.
+    fn meddle(&mut self, number: u64) {
+        let mut rng = Rng::new(&Seed::from(self.seed ^ number.rotate_left(17) ^ 0x666c_6970));
+        for path in &mut self.paths {
+            if rng.chance(1, 2) {
+                let flip = Middlebox::Flip(3_000 << rng.below(6));
+                path.boxes.push((flip, Hop::default()));
+            }
+        }
     }
 }
 

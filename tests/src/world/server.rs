@@ -10,7 +10,7 @@ use sudp_proto::access::{Grant, Pool, Rules};
 use sudp_proto::config::Limits;
 use sudp_proto::driver::Driver;
 use sudp_proto::event::Event;
-use sudp_proto::link::{Answer, ServerExpect};
+use sudp_proto::link::{Answer, Keypair, ServerExpect, ServerSeal};
 use sudp_proto::server::{
     Admission, Claim, Identification, Incoming, IncomingSetup, Names, Registry, Server, ServerSetup,
 };
@@ -159,6 +159,7 @@ impl World {
         let setup = IncomingSetup {
             expect,
             tls: None,
+            seal: self.plan.sealed.then(|| ServerSeal { key: server_key(), required: true }),
             limits: limits(1),
             server: self.servers[server].names.server,
             seed: self.rng.fork(),
@@ -312,4 +313,9 @@ impl World {
 /// What a server's users may do at the moment.
 fn grant(host: &ServerHost) -> Grant {
     if host.denies { Grant { rules: Rules::default(), ..Grant::open() } } else { Grant::open() }
+}
+
+/// The key of every server, which clients pin.
+pub(super) fn server_key() -> Keypair {
+    Keypair::from_private([0x5e; 32])
 }

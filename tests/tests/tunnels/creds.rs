@@ -236,7 +236,7 @@ fn t08_a_proof_of_attachment_that_is_replayed_a_thousand_times_at_once_makes_one
                 ticket: Ticket::default(),
                 parameters: Parameters::default(),
             };
-            hello.seal(&welcome.secret.expect("the first welcome has it"));
+            hello.prove(&welcome.secret.expect("the first welcome has it"));
             hello
         };
         assert_eq!(replay(at, &request(&attach(2), ""), 1_000).await, 1, "it was good for one");
@@ -245,7 +245,7 @@ fn t08_a_proof_of_attachment_that_is_replayed_a_thousand_times_at_once_makes_one
         assert_eq!(replay(at, &request(&attach(2), "Bearer bob"), 50).await, 0);
         // One that was made with another secret is none.
         let mut forged = attach(3);
-        forged.seal(&[7; 32]);
+        forged.prove(&[7; 32]);
         assert_eq!(replay(at, &request(&forged, "Bearer bob"), 50).await, 0);
         assert_eq!(doorman.seen().len(), 1, "nobody is asked who it is for an attachment");
         server.regrant(welcome.session, None).await.expect("the session lives");

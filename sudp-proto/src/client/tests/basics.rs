@@ -5,7 +5,7 @@ use super::*;
 use crate::testing::{ms, secs};
 
 #[test]
-fn a_client_attaches_and_what_waited_arrives() {
+pub(super) fn a_client_attaches_and_what_waited_arrives() {
     let mut rig = Rig::new(1);
     rig.send(b"first");
     rig.run(ms(600));
@@ -14,7 +14,7 @@ fn a_client_attaches_and_what_waited_arrives() {
 }
 
 #[test]
-fn a_session_has_as_many_links_as_are_wanted() {
+pub(super) fn a_session_has_as_many_links_as_are_wanted() {
     let mut rig = Rig::new(3);
     rig.run(secs(5));
     assert_eq!(rig.client.session().links().count(), 3);
@@ -22,7 +22,7 @@ fn a_session_has_as_many_links_as_are_wanted() {
 }
 
 #[test]
-fn a_cut_of_every_connection_costs_nothing() {
+pub(super) fn a_cut_of_every_connection_costs_nothing() {
     let mut rig = Rig::new(2);
     rig.send(b"one");
     rig.run(secs(5));
@@ -35,7 +35,7 @@ fn a_cut_of_every_connection_costs_nothing() {
 }
 
 #[test]
-fn refused_dials_are_tried_again_every_second() {
+pub(super) fn refused_dials_are_tried_again_every_second() {
     let mut rig = Rig::new(1);
     rig.hosts[0].away = true;
     rig.send(b"patience");
@@ -47,7 +47,7 @@ fn refused_dials_are_tried_again_every_second() {
 }
 
 #[test]
-fn a_proxy_that_takes_our_headers_away_costs_a_round_trip_and_nothing_else() {
+pub(super) fn a_proxy_that_takes_our_headers_away_costs_a_round_trip_and_nothing_else() {
     let mut rig = Rig::new(1);
     rig.bend = Some(Box::new(|_, way, bytes| strip(way, bytes)));
     rig.send(b"through");
@@ -62,7 +62,7 @@ fn a_proxy_that_takes_our_headers_away_costs_a_round_trip_and_nothing_else() {
 }
 
 #[test]
-fn f12_a_killed_server_costs_the_session_and_the_client_starts_a_new_one() {
+pub(super) fn f12_a_killed_server_costs_the_session_and_the_client_starts_a_new_one() {
     let mut rig = Rig::new(1);
     rig.send(b"one");
     rig.run(secs(5));
@@ -77,7 +77,7 @@ fn f12_a_killed_server_costs_the_session_and_the_client_starts_a_new_one() {
 }
 
 #[test]
-fn a_client_that_closes_tells_the_server() {
+pub(super) fn a_client_that_closes_tells_the_server() {
     let mut rig = Rig::new(2);
     rig.send(b"bye");
     rig.run(secs(5));

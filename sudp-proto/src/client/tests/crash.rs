@@ -26,7 +26,7 @@ fn lengths() -> [(Direction, usize); 2] {
 }
 
 #[test]
-fn a_crash_at_any_byte_of_a_later_attach_keeps_the_session_and_every_count() {
+pub(super) fn a_crash_at_any_byte_of_a_later_attach_keeps_the_session_and_every_count() {
     for (way, length) in lengths() {
         for after in 0..length {
             for sees in sees(after) {
@@ -50,7 +50,7 @@ fn a_crash_at_any_byte_of_a_later_attach_keeps_the_session_and_every_count() {
 }
 
 #[test]
-fn a_crash_at_any_byte_of_the_first_attach_leaves_one_session_and_delivers_once() {
+pub(super) fn a_crash_at_any_byte_of_the_first_attach_leaves_one_session_and_delivers_once() {
     for (way, length) in lengths() {
         for after in 0..length {
             for sees in sees(after) {

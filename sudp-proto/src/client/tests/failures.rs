@@ -203,6 +203,8 @@ fn a_session_that_is_refused_says_which_code_said_so() {
         (Code::Full, "no room for the session; it asks to come back after 1 s"),
         (Code::Stale, "a name of its own"),
         (Code::Malformed, "check the versions"),
+        (Code::Sealing, "another key, or none; compare the server key"),
+        (Code::Unsealed, "sealed links only; configure its public key"),
     ] {
         let mut rig = Rig::new(1);
         rig.hosts[0].refuses = Some(code);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::rig::{Sessions, open_access};
 use super::*;
 use crate::event::Event;
-use crate::link::{Answer, ServerExpect};
+use crate::link::{Answer, ServerExpect, ServerSeal};
 use crate::server::{
     Admission, Claim, Identification, Incoming, IncomingSetup, Names, Refused, Registry, Server, ServerSetup, Shares,
 };
@@ -20,6 +20,7 @@ pub(super) struct Host {
     /// Who comes, as its admission says.
     pub(super) who: Identification,
     pub(super) shares: Shares,
+    pub(super) seal: Option<ServerSeal>,
     /// Nobody listens there.
     pub(super) away: bool,
     /// The credential without which nobody founds a session: who comes without gets a web server's answer.
@@ -57,6 +58,7 @@ impl Host {
             limits: Limits::default(),
             who: Identification::default(),
             shares: Shares { sessions: 16 },
+            seal: rig::server_seal(),
             away: false,
             wants: None,
             ticket: Ticket::default(),
@@ -77,6 +79,7 @@ impl Host {
     pub(super) fn reborn(&mut self) -> Self {
         let mut host = Self::new(0);
         host.registry = Registry::new(Limits::default(), &Seed::from(1_000 + self.names.boot));
+        host.seal = self.seal.clone();
         host.names = Names { boot: self.names.boot + 1, ..self.names.clone() };
         host.served = std::mem::take(&mut self.served);
         host.next = self.next;
@@ -102,7 +105,8 @@ impl Host {
         self.next += 1;
         let expect = ServerExpect { path: "/sudp".into(), ..ServerExpect::default() };
         let (limits, server, seed) = (self.limits.clone(), self.names.server, Seed::from(1_000 + self.next));
-        let incoming = Incoming::new(now, IncomingSetup { expect, tls: None, limits, server, seed });
+        let incoming =
+            Incoming::new(now, IncomingSetup { expect, tls: None, seal: self.seal.clone(), limits, server, seed });
         self.lines.insert(self.next, Line::Incoming(Box::new(incoming), BytesMut::new()));
         self.next
     }

@@ -8,7 +8,7 @@ use crate::testing::{ms, secs};
 use crate::wire::{Frame, Welcome, next_frame};
 
 /// An unmasked frame with a binary message.
-fn message(payload: &[u8]) -> Vec<u8> {
+pub(super) fn message(payload: &[u8]) -> Vec<u8> {
     let mut out = vec![0x82];
     match u8::try_from(payload.len()) {
         Ok(short @ 0..=125) => out.push(short),
@@ -30,7 +30,7 @@ fn parts(bytes: &[u8]) -> Option<(Vec<u8>, Welcome)> {
     Some((bytes[..head].to_vec(), Welcome::parse(&raw).unwrap()))
 }
 
-fn frame(frame: &Frame) -> Vec<u8> {
+pub(super) fn frame(frame: &Frame) -> Vec<u8> {
     let mut out = Vec::new();
     frame.emit(&mut out);
     out
@@ -305,13 +305,13 @@ fn an_impatient_client_may_say_its_hello_twice() {
     assert_eq!(Server::session(&rig.hosts[0].sessions[&server]).links().count(), 0, "later it is a violation");
 }
 
-fn head_of(passed: &[u8]) -> Vec<u8> {
+pub(super) fn head_of(passed: &[u8]) -> Vec<u8> {
     let end = passed.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
     passed[..end].to_vec()
 }
 
 /// A client's frame, masked with nothing.
-fn masked(payload: &[u8]) -> Vec<u8> {
+pub(super) fn masked(payload: &[u8]) -> Vec<u8> {
     let mut out = message(payload);
     out[1] |= 0x80;
     let at = if out[1] & 0x7f == 126 { 4 } else { 2 };
@@ -320,7 +320,7 @@ fn masked(payload: &[u8]) -> Vec<u8> {
 }
 
 /// The messages of a client, behind its request.
-fn unmask(passed: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn unmask(passed: &[u8]) -> Vec<Vec<u8>> {
     let mut rest = &passed[head_of(passed).len()..];
     let mut messages = Vec::new();
     while rest.len() > 6 {

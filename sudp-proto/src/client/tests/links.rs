@@ -16,7 +16,7 @@ fn most_links(rig: &mut Rig, time: Duration) -> usize {
 }
 
 #[test]
-fn f01_a_hundred_cuts_leave_nothing_behind() {
+pub(super) fn f01_a_hundred_cuts_leave_nothing_behind() {
     let mut rig = Rig::new(2);
     rig.hosts[0].echoes = true;
     for round in 0..100_u32 {
@@ -35,7 +35,7 @@ fn f01_a_hundred_cuts_leave_nothing_behind() {
 }
 
 #[test]
-fn f04_a_path_that_flaps_every_second_makes_progress_and_no_storm() {
+pub(super) fn f04_a_path_that_flaps_every_second_makes_progress_and_no_storm() {
     let mut rig = Rig::new(1);
     rig.run(secs(12));
     let dials = rig.dials.len();
@@ -55,7 +55,7 @@ fn f04_a_path_that_flaps_every_second_makes_progress_and_no_storm() {
 }
 
 #[test]
-fn f02_a_black_hole_is_left_within_three_seconds_and_nothing_is_lost() {
+pub(super) fn f02_a_black_hole_is_left_within_three_seconds_and_nothing_is_lost() {
     for (up, down) in [(true, true), (true, false), (false, true)] {
         let mut rig = Rig::new(1);
         rig.hosts[0].echoes = true;
@@ -75,7 +75,7 @@ fn f02_a_black_hole_is_left_within_three_seconds_and_nothing_is_lost() {
 }
 
 #[test]
-fn after_a_false_alarm_the_slower_of_two_links_goes_after_ten_seconds() {
+pub(super) fn after_a_false_alarm_the_slower_of_two_links_goes_after_ten_seconds() {
     let mut rig = Rig::new(1);
     rig.latency = ms(40);
     rig.run(secs(12));
@@ -100,7 +100,7 @@ fn after_a_false_alarm_the_slower_of_two_links_goes_after_ten_seconds() {
 }
 
 #[test]
-fn a_client_that_is_told_to_reconnect_has_new_links_and_nobody_notices() {
+pub(super) fn a_client_that_is_told_to_reconnect_has_new_links_and_nobody_notices() {
     for links in [1, 3] {
         let mut rig = Rig::new(links);
         rig.hosts[0].echoes = true;
@@ -131,7 +131,7 @@ fn a_client_that_is_told_to_reconnect_has_new_links_and_nobody_notices() {
 }
 
 #[test]
-fn a_client_that_is_told_to_reconnect_keeps_what_it_has_where_nothing_else_can_be_had() {
+pub(super) fn a_client_that_is_told_to_reconnect_keeps_what_it_has_where_nothing_else_can_be_had() {
     let mut rig = Rig::new(1);
     rig.run(secs(12));
     let old = rig.links();
@@ -149,7 +149,7 @@ fn a_client_that_is_told_to_reconnect_keeps_what_it_has_where_nothing_else_can_b
 }
 
 #[test]
-fn there_is_never_more_than_one_link_above_what_is_wanted_however_bad_they_all_are() {
+pub(super) fn there_is_never_more_than_one_link_above_what_is_wanted_however_bad_they_all_are() {
     let mut rig = Rig::new(2);
     rig.run(secs(12));
     let began = rig.dials.len();
@@ -168,7 +168,7 @@ fn there_is_never_more_than_one_link_above_what_is_wanted_however_bad_they_all_a
 }
 
 #[test]
-fn a_link_of_the_greatest_age_is_replaced_before_it_goes() {
+pub(super) fn a_link_of_the_greatest_age_is_replaced_before_it_goes() {
     let mut rig = Rig::with(1, |config| {
         config.links = 2;
         config.max_link_age = Some(secs(60));
@@ -191,7 +191,7 @@ fn a_link_of_the_greatest_age_is_replaced_before_it_goes() {
 }
 
 #[test]
-fn a_proxy_that_ends_every_link_at_one_age_is_soon_forestalled() {
+pub(super) fn a_proxy_that_ends_every_link_at_one_age_is_soon_forestalled() {
     let mut rig = Rig::new(1);
     let mut ended = 0;
     let mut born = rig.now;
@@ -212,7 +212,7 @@ fn a_proxy_that_ends_every_link_at_one_age_is_soon_forestalled() {
 }
 
 #[test]
-fn links_that_end_together_say_nothing_about_age() {
+pub(super) fn links_that_end_together_say_nothing_about_age() {
     let mut rig = Rig::new(2);
     rig.run(secs(60));
     rig.finish_all();
@@ -223,7 +223,7 @@ fn links_that_end_together_say_nothing_about_age() {
 }
 
 #[test]
-fn f14_after_a_sleep_the_client_asks_its_links_and_dials_beside_them() {
+pub(super) fn f14_after_a_sleep_the_client_asks_its_links_and_dials_beside_them() {
     let mut rig = Rig::new(1);
     rig.run(secs(12));
     let link = rig.links()[0];
@@ -243,7 +243,7 @@ fn f14_after_a_sleep_the_client_asks_its_links_and_dials_beside_them() {
 }
 
 #[test]
-fn f14_a_long_sleep_costs_the_session_only_if_the_server_forgot_it() {
+pub(super) fn f14_a_long_sleep_costs_the_session_only_if_the_server_forgot_it() {
     let mut rig = Rig::new(1);
     rig.run(secs(12));
     rig.cut_all();
@@ -256,7 +256,7 @@ fn f14_a_long_sleep_costs_the_session_only_if_the_server_forgot_it() {
 }
 
 #[test]
-fn a_wake_up_dials_at_once() {
+pub(super) fn a_wake_up_dials_at_once() {
     let mut rig = Rig::new(1);
     rig.hosts[0].limits.resume = secs(3_600);
     rig.send(b"one");
@@ -287,7 +287,7 @@ fn poison(marker: &'static [u8], wires: &std::rc::Rc<std::cell::RefCell<Vec<u64>
 }
 
 #[test]
-fn a_datagram_that_link_after_link_dies_of_is_dropped_at_the_third_and_the_others_arrive() {
+pub(super) fn a_datagram_that_link_after_link_dies_of_is_dropped_at_the_third_and_the_others_arrive() {
     let mut rig = Rig::new(1);
     let killed = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
     let flow = rig.send(b"hello");
@@ -324,7 +324,7 @@ fn a_datagram_that_link_after_link_dies_of_is_dropped_at_the_third_and_the_other
 }
 
 #[test]
-fn a_path_that_dies_of_large_frames_gets_smaller_ones() {
+pub(super) fn a_path_that_dies_of_large_frames_gets_smaller_ones() {
     let mut rig = Rig::new(1);
     let killed = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
     let flow = rig.send(b"hello");

@@ -9,6 +9,7 @@ use super::*;
 use crate::access::{Grant, Own};
 use crate::config::client::{Scheme, ServerConfig};
 use crate::event::Event;
+use crate::link::ServerSeal;
 use crate::server::Server;
 use crate::session::{Access, InDoubt, Need, Treatment, Way};
 use crate::testing::{epoch, ms};
@@ -361,6 +362,45 @@ impl Rig {
     }
 }
 
+thread_local! {
+    static SEALED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Tells a story in which every link is sealed.
+#[cfg(feature = "seal")]
+pub(super) fn sealed(story: impl FnOnce()) {
+    SEALED.set(true);
+    story();
+    SEALED.set(false);
+}
+
+#[cfg(feature = "seal")]
+pub(super) fn keys(number: u64) -> crate::link::Keypair {
+    crate::link::Keypair::draw(&mut Rng::new(&Seed::from(number)))
+}
+
+/// How servers seal, all with the same key.
+#[cfg(feature = "seal")]
+pub(super) fn server_seal() -> Option<ServerSeal> {
+    SEALED.get().then(|| ServerSeal { key: keys(1), required: true })
+}
+
+#[cfg(feature = "seal")]
+fn client_seal() -> Option<ClientSeal> {
+    SEALED.get().then(|| ClientSeal { server: keys(1).public(), key: keys(2) })
+}
+
+#[cfg(not(feature = "seal"))]
+pub(super) fn server_seal() -> Option<ServerSeal> {
+    assert!(!SEALED.get());
+    None
+}
+
+#[cfg(not(feature = "seal"))]
+fn client_seal() -> Option<ClientSeal> {
+    None
+}
+
 fn client(now: Instant, config: ClientConfig, started: u64) -> Client {
     let setup = ClientSetup {
         config,
@@ -371,6 +411,7 @@ fn client(now: Instant, config: ClientConfig, started: u64) -> Client {
         awaits_credential: false,
         proxies: BTreeMap::new(),
         tls: None,
+        seal: client_seal(),
         pool: Pool::memory(64 << 20, 128 << 10),
         seed: Seed::from(started),
     };

@@ -14,7 +14,7 @@ fn only(rig: &Rig) -> SessionId {
 }
 
 #[test]
-fn f13_a_restarted_client_takes_over_with_its_first_message_and_not_before() {
+pub(super) fn f13_a_restarted_client_takes_over_with_its_first_message_and_not_before() {
     let mut rig = Rig::new(1);
     rig.send(b"old");
     rig.run(secs(1));
@@ -32,7 +32,7 @@ fn f13_a_restarted_client_takes_over_with_its_first_message_and_not_before() {
 }
 
 #[test]
-fn a_client_older_than_the_one_that_is_known_is_refused_and_keeps_away() {
+pub(super) fn a_client_older_than_the_one_that_is_known_is_refused_and_keeps_away() {
     let mut rig = Rig::new(1);
     rig.restart_client(5);
     rig.run(secs(1));
@@ -45,7 +45,7 @@ fn a_client_older_than_the_one_that_is_known_is_refused_and_keeps_away() {
 }
 
 #[test]
-fn a_client_that_was_evicted_stays_away_for_a_while() {
+pub(super) fn a_client_that_was_evicted_stays_away_for_a_while() {
     let mut rig = Rig::new(2);
     rig.send(b"old");
     rig.run(secs(12));
@@ -63,7 +63,7 @@ fn a_client_that_was_evicted_stays_away_for_a_while() {
 }
 
 #[test]
-fn raced_first_dials_leave_one_session_and_the_others_are_told() {
+pub(super) fn raced_first_dials_leave_one_session_and_the_others_are_told() {
     let mut rig = Rig::new(1);
     // Hellos arrive at once and welcomes late, so that another dial begins after five seconds.
     rig.run(ms(11));
@@ -85,7 +85,7 @@ fn raced_first_dials_leave_one_session_and_the_others_are_told() {
 }
 
 #[test]
-fn a_provisional_session_outlives_its_link_for_ten_seconds() {
+pub(super) fn a_provisional_session_outlives_its_link_for_ten_seconds() {
     let mut rig = Rig::new(1);
     rig.run(ms(22));
     assert_eq!(rig.hosts[0].sessions.len(), 1);
@@ -99,7 +99,7 @@ fn a_provisional_session_outlives_its_link_for_ten_seconds() {
 }
 
 #[test]
-fn f05_a_session_whose_resume_window_is_over_is_gone_and_the_client_starts_anew() {
+pub(super) fn f05_a_session_whose_resume_window_is_over_is_gone_and_the_client_starts_anew() {
     let mut rig = Rig::new(1);
     rig.send(b"one");
     rig.run(secs(20));
@@ -122,7 +122,7 @@ fn f05_a_session_whose_resume_window_is_over_is_gone_and_the_client_starts_anew(
 }
 
 #[test]
-fn f15_a_server_that_drains_loses_nothing_and_the_client_waits_as_told() {
+pub(super) fn f15_a_server_that_drains_loses_nothing_and_the_client_waits_as_told() {
     let mut rig = Rig::new(2);
     rig.hosts[0].echoes = true;
     rig.send(b"one");
@@ -151,7 +151,7 @@ fn f15_a_server_that_drains_loses_nothing_and_the_client_waits_as_told() {
 }
 
 #[test]
-fn a_drain_goes_on_over_a_cut_and_its_time_is_remembered() {
+pub(super) fn a_drain_goes_on_over_a_cut_and_its_time_is_remembered() {
     let mut rig = Rig::new(1);
     rig.send(b"one");
     rig.run(secs(12));
@@ -171,7 +171,7 @@ fn a_drain_goes_on_over_a_cut_and_its_time_is_remembered() {
 }
 
 #[test]
-fn a_client_that_drains_says_everything_first() {
+pub(super) fn a_client_that_drains_says_everything_first() {
     let mut rig = Rig::new(1);
     rig.hosts[0].echoes = true;
     rig.send(b"one");
@@ -190,7 +190,7 @@ fn a_client_that_drains_says_everything_first() {
 }
 
 #[test]
-fn a_client_fails_over_to_another_server_when_its_own_is_dead_and_the_path_is_not() {
+pub(super) fn a_client_fails_over_to_another_server_when_its_own_is_dead_and_the_path_is_not() {
     let mut rig = Rig::with(2, |_| {});
     rig.send(b"one");
     rig.run(secs(12));
@@ -210,7 +210,7 @@ fn a_client_fails_over_to_another_server_when_its_own_is_dead_and_the_path_is_no
 }
 
 #[test]
-fn a_path_that_is_down_for_all_servers_costs_no_session() {
+pub(super) fn a_path_that_is_down_for_all_servers_costs_no_session() {
     let mut rig = Rig::with(2, |_| {});
     rig.send(b"one");
     rig.run(secs(12));
@@ -227,7 +227,7 @@ fn a_path_that_is_down_for_all_servers_costs_no_session() {
 }
 
 #[test]
-fn an_unknown_session_from_a_server_that_is_not_the_owner_is_not_the_last_word() {
+pub(super) fn an_unknown_session_from_a_server_that_is_not_the_owner_is_not_the_last_word() {
     let mut rig = Rig::new(1);
     rig.send(b"one");
     rig.run(secs(12));
@@ -256,7 +256,7 @@ fn an_unknown_session_from_a_server_that_is_not_the_owner_is_not_the_last_word()
 }
 
 #[test]
-fn a_session_that_loses_its_grant_ends_with_that_word() {
+pub(super) fn a_session_that_loses_its_grant_ends_with_that_word() {
     let mut rig = Rig::new(1);
     rig.run(secs(1));
     let (now, session) = (rig.now, only(&rig));
@@ -266,7 +266,7 @@ fn a_session_that_loses_its_grant_ends_with_that_word() {
 }
 
 #[test]
-fn a_grant_that_expires_ends_its_session_when_it_does() {
+pub(super) fn a_grant_that_expires_ends_its_session_when_it_does() {
     let mut rig = Rig::new(1);
     rig.run(secs(1));
     let (now, session) = (rig.now, only(&rig));
@@ -283,7 +283,7 @@ fn a_grant_that_expires_ends_its_session_when_it_does() {
 }
 
 #[test]
-fn too_many_sessions_without_links_cost_the_one_that_comes_last() {
+pub(super) fn too_many_sessions_without_links_cost_the_one_that_comes_last() {
     let mut rig = Rig::new(1);
     let limits = Limits { detached: 0, ..Limits::default() };
     rig.hosts[0].registry = crate::server::Registry::new(limits, &Seed::from(1));
@@ -296,7 +296,7 @@ fn too_many_sessions_without_links_cost_the_one_that_comes_last() {
 }
 
 #[test]
-fn while_sessions_are_taken_over_nobody_is_unknown() {
+pub(super) fn while_sessions_are_taken_over_nobody_is_unknown() {
     let mut rig = Rig::new(1);
     rig.send(b"one");
     rig.run(secs(12));
@@ -315,7 +315,7 @@ fn while_sessions_are_taken_over_nobody_is_unknown() {
 }
 
 #[test]
-fn an_attach_that_comes_just_after_the_end_is_told_that_there_is_no_session() {
+pub(super) fn an_attach_that_comes_just_after_the_end_is_told_that_there_is_no_session() {
     let mut rig = Rig::new(1);
     rig.run(secs(12));
     let (now, session) = (rig.now, only(&rig));
@@ -330,7 +330,7 @@ fn an_attach_that_comes_just_after_the_end_is_told_that_there_is_no_session() {
 }
 
 #[test]
-fn a_server_that_is_frozen_and_thawed_costs_nothing() {
+pub(super) fn a_server_that_is_frozen_and_thawed_costs_nothing() {
     let mut rig = Rig::new(2);
     rig.send(b"one");
     rig.run(secs(12));

@@ -22,7 +22,8 @@ const SHARES: Shares = Shares { sessions: 2 };
 fn claim(hello: Hello) -> Claim {
     use crate::driver::Endpoint;
     let expect = ServerExpect { path: "/".into(), ..ServerExpect::default() };
-    let setup = IncomingSetup { expect, tls: None, limits: Limits::default(), server: 1, seed: Seed::from(1) };
+    let setup =
+        IncomingSetup { expect, tls: None, seal: None, limits: Limits::default(), server: 1, seed: Seed::from(1) };
     let mut incoming = Incoming::new(epoch(), setup);
     let request = format!(
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -58,7 +59,7 @@ fn second(founded: &Founded, secret: [u8; 32], ended: Vec<FinalCount>) -> Claim 
         ticket: Ticket::default(),
         parameters: Parameters::default(),
     };
-    hello.seal(&secret);
+    hello.prove(&secret);
     claim(hello)
 }
 

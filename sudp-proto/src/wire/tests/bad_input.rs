@@ -193,7 +193,7 @@ fn d1_5_a_hello_over_its_limits_is_refused_before_anything_is_kept() {
 fn d1_7_a_proof_is_only_good_for_every_bit_of_its_hello() {
     let secret = [7; 32];
     let mut hello = attaching();
-    hello.seal(&secret);
+    hello.prove(&secret);
     let (read, raw) = Hello::from_header(&hello.to_header()).unwrap();
     assert!(read.attach.clone().unwrap().verify(&raw, &secret));
     assert!(!read.attach.unwrap().verify(&raw, &[8; 32]));
@@ -478,7 +478,7 @@ fn d1_7_session_lists_and_proof_come_together_or_not_at_all() {
 fn a_hello_that_makes_a_session_has_nothing_to_prove() {
     let mut hello = Hello { attach: None, ordinal: Ordinal::FIRST, ..attaching() };
     let before = hello.clone();
-    hello.seal(&[7; 32]);
+    hello.prove(&[7; 32]);
     assert_eq!(hello, before);
 }
 
