@@ -5,6 +5,7 @@
 //! `denied URL PORT SERVICE [ADDRESS]...` asks for PORT at closed addresses and at these, which are the server's own,
 //! and then sees that SERVICE is answered still. It prints how often it asked. `--hosts` prints lines of a hosts file,
 //! with a name for each closed address, and `--rules` rules that open them all.
+#![expect(clippy::print_stdout, reason = "what it prints is its result")]
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -18,6 +19,7 @@ use sudp_net::proto::wire::{Address, Host};
 use sudp_tokio::{ClientOptions, Flow, FlowClosed};
 use tokio::time::timeout;
 
+#[expect(clippy::unwrap_used, reason = "it is shared with tests")]
 #[path = "../../sudp-proto/src/access/tests/forms.rs"]
 mod forms;
 

@@ -116,10 +116,11 @@ fn allowed(key: &Key) -> String {
 /// A value as the example shows it: the default, or what it might be.
 fn shown(key: &Key) -> String {
     let text = key.default.as_deref().filter(|default| !default.is_empty()).unwrap_or(key.example);
-    match key.kind {
-        Kind::Headers => return format!("{{{text}}}"),
-        Kind::Grant => return format!("[{text}]"),
-        _ => {}
+    if key.kind == Kind::Headers {
+        return format!("{{{text}}}");
+    }
+    if key.kind == Kind::Grant {
+        return format!("[{text}]");
     }
     let scalar = |text: &str| super::show::scalar(text);
     match key.list {

@@ -119,9 +119,9 @@ fn json_of(key: &Key, node: &Node) -> Json {
 }
 
 fn json_of_kind(kind: Kind, secret: bool, node: &Node) -> Json {
-    let inner = |name: &str| match kind {
-        Kind::Grant => grants::field(name).map_or(kind, |field| field.kind),
-        _ => kind,
+    let inner = |name: &str| match grants::field(name) {
+        Some(field) if kind == Kind::Grant => field.kind,
+        Some(_) | None => kind,
     };
     match &node.value {
         Value::Map(map) => map

@@ -219,7 +219,7 @@ fn server_with_names(hosts: &str, arguments: &[&str]) -> Option<(Sudp, String)> 
         command
     };
     if !unshare(&mounts).output().is_ok_and(|done| done.status.success()) {
-        println!("SKIPPED: no namespace of our own can be had here, in which /etc/hosts is another");
+        eprintln!("SKIPPED: no namespace of our own can be had here, in which /etc/hosts is another");
         return None;
     }
     let mut command = unshare(&format!("{mounts} && exec \"$0\" \"$@\""));
