@@ -271,6 +271,9 @@ fn an_authorization_server_gives_tokens_ahead_of_time_and_its_outage_costs_no_se
     assert!(begun.contains("backup"), "{begun}");
 }
 
+/// Variables and arguments that give a secret.
+type Way<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 /// T21: a secret that is given in any way is nowhere to be seen.
 #[test]
 fn t21_no_secret_shows_in_logs_status_configuration_or_the_list_of_processes() {
@@ -288,7 +291,7 @@ fn t21_no_secret_shows_in_logs_status_configuration_or_the_list_of_processes() {
     let by_oauth = yaml("oauth.yaml", &oauth);
     let command = format!("cat {token_file}");
     let none: &[(&str, &str)] = &[];
-    let ways: [(&[(&str, &str)], &[&str]); 8] = [
+    let ways: [Way<'_>; 8] = [
         (none, &["--user", "alice", "--password-file", &password_file]),
         (none, &["--token-file", &token_file]),
         (none, &["--token-command", &command]),

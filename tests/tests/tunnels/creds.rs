@@ -4,7 +4,7 @@ use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sudp_net::proto::Credential;
@@ -23,12 +23,15 @@ use crate::rig::{address, client_options, forward, serve, server_options, told};
 use crate::side::Side;
 use crate::udp::{Echo, LONG, SOON, Source, anywhere};
 
+/// A credential, and a ticket.
+type Shown = (String, Vec<u8>);
+
 /// Lets in who shows one of these, for as long as it is good, and remembers what it saw.
 #[derive(Clone, Default)]
 struct Doorman {
     /// What is shown, who that is, and for how long it is good.
     knows: Vec<(&'static str, &'static str, Option<Duration>)>,
-    seen: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    seen: Arc<Mutex<Vec<Shown>>>,
 }
 
 impl Doorman {
@@ -46,7 +49,7 @@ impl Doorman {
         Some(Admitted { who, ticket: Bytes::from_static(words.as_bytes()), ..Admitted::anyone(grant) })
     }
 
-    fn seen(&self) -> Vec<(String, Vec<u8>)> {
+    fn seen(&self) -> Vec<Shown> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -112,7 +115,7 @@ pub(crate) async fn a_grant_that_ends_takes_its_session_with_it_within_a_second<
     let client = connect::<C>(address(&server), "short");
     let mut events = client.events();
     let session = client.attached().await.expect("a session");
-    let begun = Instant::now();
+    let begun = sudp_net::now();
     let code = told(&mut events, |event| if let Event::Lost { code, .. } = event { Some(code) } else { None }).await;
     assert_eq!(code, Code::Expired);
     assert!(begun.elapsed() < good_for + Duration::from_secs(1), "{:?}", begun.elapsed());
