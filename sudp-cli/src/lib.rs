@@ -13,6 +13,7 @@ mod delays;
 pub mod doctor;
 pub mod exit;
 pub mod instance;
+mod keygen;
 pub mod log;
 mod login;
 pub mod man;
@@ -53,6 +54,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Cert(args) => args.run(&common),
         Command::User(command) => command.run(&common),
         Command::Token(command) => command.run(&common),
+        Command::Keygen(args) => args.run(),
         Command::Bench(args) => args.run(&common),
         Command::Top(args) => args.run(&common, None),
         Command::Capture(args) => args.run(None),

@@ -120,6 +120,9 @@ pub struct Session {
     pub peer: Option<String>,
     /// For how long it is there.
     pub age: f64,
+    /// Whether its links are sealed, end to end.
+    #[serde(default)]
+    pub sealed: bool,
     /// Its links.
     pub links: Vec<Link>,
     /// How many flows there are.

@@ -9,6 +9,7 @@ mod credential;
 mod gate;
 mod introspection;
 mod jwt;
+mod keys;
 pub(crate) mod passwords;
 mod penalty;
 mod porch;
@@ -29,6 +30,7 @@ use book::Scope;
 
 pub(crate) use gate::Gate;
 pub(crate) use jwt::Jwt;
+pub(crate) use keys::Keys;
 pub(crate) use porch::Porch;
 pub(crate) use secret::Secret;
 pub use stranger::Strangers;

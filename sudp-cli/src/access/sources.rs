@@ -17,7 +17,7 @@ use super::passwords::Passwords;
 use super::records::{self, Record, Table, unusable};
 use super::tokens::{self, Token};
 use super::users::User;
-use super::{Identity, Secret, Via, Why, certificate};
+use super::{Identity, Keys, Secret, Via, Why, certificate};
 use crate::config::Server as Settings;
 use crate::exit::Outcome;
 
@@ -29,6 +29,7 @@ pub(crate) struct Sources {
     users: Option<Source<User>>,
     tokens: Option<Source<Token>>,
     certificates: bool,
+    keys: Option<Arc<Keys>>,
     jwt: Option<Jwt>,
     introspection: Option<Arc<Introspection>>,
 }
@@ -44,6 +45,7 @@ impl Sources {
             users: auth.users.as_deref().map(Source::load).transpose()?,
             tokens: auth.tokens.as_deref().map(Source::load).transpose()?,
             certificates: auth.certificates,
+            keys: auth.keys.as_deref().map(Keys::load).transpose()?.map(Arc::new),
             jwt: auth.jwt.as_ref().map(|settings| Jwt::load(settings, jwt)).transpose()?,
             introspection: auth
                 .introspection
@@ -54,14 +56,16 @@ impl Sources {
     }
 
     /// Finds out who somebody is. What it shows and is wrong is never overlooked, whatever else would do; of several
-    /// that are right, the first says who it is: its certificate, then its `Authorization`.
+    /// that are right, the first says who it is: its certificate, then the key it seals with, then its `Authorization`.
     pub(crate) async fn identify(&self, passwords: &Passwords, visit: &Visit) -> Result<Identity, Why> {
         let shown = visit.certificate.as_deref().filter(|_| self.certificates);
         let by_certificate = shown.map(certificate::check).transpose()?;
+        // Who has no key of its own makes one up, which says nothing.
+        let by_key = self.keys.as_deref().zip(visit.claim.key).and_then(|(keys, key)| keys.identify(&key));
         let shown = if self.asks() { Credential::of(&visit.claim.head)? } else { None };
         let by_credential = self.vouch(passwords, shown).await?;
         let anybody = || self.anonymous.then(Identity::default);
-        by_certificate.or(by_credential).or_else(anybody).ok_or(Why::Nobody)
+        by_certificate.or(by_key).or(by_credential).or_else(anybody).ok_or(Why::Nobody)
     }
 
     /// Finds out who somebody is by what a header would hold.
@@ -98,7 +102,7 @@ impl Sources {
                 .then(|| identity.clone()),
             Via::Jwt => (self.jwt.as_ref()?.stamp() == identity.stamp).then(|| identity.clone()),
             Via::Introspection => (self.introspection.as_ref()?.stamp() == identity.stamp).then(|| identity.clone()),
-            Via::Key => None,
+            Via::Key => self.keys.as_ref()?.knows(identity).then(|| identity.clone()),
         }
     }
 
@@ -137,7 +141,7 @@ impl Sources {
 }
 
 /// Ways in which a ticket can have come about.
-const VOUCHING: [Via; 5] = [Via::Password, Via::Token, Via::Jwt, Via::Introspection, Via::Certificate];
+const VOUCHING: [Via; 6] = [Via::Password, Via::Token, Via::Jwt, Via::Introspection, Via::Certificate, Via::Key];
 
 /// A file of records that is followed.
 #[derive(Clone, Debug)]

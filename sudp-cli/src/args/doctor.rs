@@ -65,12 +65,13 @@ impl DoctorArgs {
 
 /// A plan for each server.
 fn plans(config: &Client, echo: Option<&Address>, idle: Option<Duration>) -> Outcome<Vec<Plan>> {
-    let (proxies, tls) = (config.proxies()?, config.speaks()?);
+    let (proxies, tls, seal) = (config.proxies()?, config.speaks()?, config.seals()?);
     let mut headers = config.headers.clone();
     headers.extend(login::now(config)?.map(|shown| ("Authorization".to_owned(), shown.expose().to_owned())));
     let plan = |server: &ServerConfig| Plan {
         proxy: proxies.proxy_for(server),
         tls: tls.clone().filter(|_| server.scheme == Scheme::Wss),
+        seal: seal.clone(),
         server: server.clone(),
         headers: headers.clone(),
         echo: echo.cloned(),

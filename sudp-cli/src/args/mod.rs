@@ -9,6 +9,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod echo;
+pub mod keygen;
 pub mod manage;
 pub mod reach;
 pub mod server;
@@ -166,6 +167,8 @@ pub enum Command {
     /// Make, show and revoke tokens for a server
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Make a key that links are sealed with, end to end
+    Keygen(keygen::KeygenArgs),
     /// Measure a tunnel, beside plain UDP
     Bench(bench::BenchArgs),
     /// Show an instance live, on a terminal

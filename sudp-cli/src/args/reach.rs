@@ -10,6 +10,7 @@ use sudp_tokio::ProxyUrl;
 use sudp_tokio::tls::Pin;
 
 use crate::config::load::Flags;
+use crate::keygen;
 
 /// How a server is reached.
 #[derive(Clone, Debug, Default, Args)]
@@ -47,6 +48,12 @@ pub struct Reach {
     /// The key of that certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// The server's public key, as `sudp keygen` prints it: links are sealed with it, end to end
+    #[arg(long, value_name = "KEY", value_parser = server_key, allow_hyphen_values = true)]
+    pub server_key: Option<String>,
+    /// The private key to seal with, by which the server may know this client [default: a fresh one]
+    #[arg(long, value_name = "FILE", requires = "server_key")]
+    pub key_file: Option<PathBuf>,
 }
 
 impl Reach {
@@ -64,12 +71,14 @@ impl Reach {
         flags.set("client.tls.server_name", "--tls-name", &self.tls_name);
         flags.set("client.tls.cert", "--tls-cert", self.tls_cert.iter().map(|file| file.display()));
         flags.set("client.tls.key", "--tls-key", self.tls_key.iter().map(|file| file.display()));
+        flags.set("client.server_key", "--server-key", &self.server_key);
+        flags.set("client.key_file", "--key-file", self.key_file.iter().map(|file| file.display()));
     }
 
     /// Names every file by a path that means the same from everywhere.
     pub(super) fn settle(&mut self, folder: &Path) {
         let files = self.tls_cert.iter_mut().chain(&mut self.tls_key).chain(&mut self.tls_ca);
-        let files = files.chain(&mut self.password_file).chain(&mut self.token_file);
+        let files = files.chain(&mut self.password_file).chain(&mut self.token_file).chain(&mut self.key_file);
         files.for_each(|file| *file = folder.join(&*file));
         for header in &mut self.header {
             if let Some(file) = header.strip_prefix('@') {
@@ -124,6 +133,10 @@ fn proxy(text: &str) -> Result<String, String> {
 
 fn pin(text: &str) -> Result<String, String> {
     text.parse::<Pin>().map(|_| text.into()).map_err(|error| error.to_string())
+}
+
+fn server_key(text: &str) -> Result<String, String> {
+    keygen::public(text).map(|_| text.into())
 }
 
 fn header(text: &str) -> Result<String, String> {

@@ -65,6 +65,12 @@ pub struct RunServer {
     /// The authority of which clients must have a certificate; may be repeated
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_ca: Vec<PathBuf>,
+    /// The private key that links are sealed with, as `sudp keygen` makes it
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Whether links must be sealed [default: offered]
+    #[arg(long, value_name = "WHEN", value_parser = ["offered", "required"], requires = "key_file")]
+    pub sealed: Option<String>,
     /// How many threads serve; 0 is one for each core [default: 0]
     #[arg(long, value_name = "COUNT")]
     pub threads: Option<usize>,
@@ -86,6 +92,8 @@ impl RunServer {
         flags.set("server.tls.cert", "--tls-cert", self.tls_cert.iter().map(|file| file.display()));
         flags.set("server.tls.key", "--tls-key", self.tls_key.iter().map(|file| file.display()));
         flags.set("server.tls.client_ca", "--tls-ca", self.tls_ca.iter().map(|file| file.display()));
+        flags.set("server.key_file", "--key-file", self.key_file.iter().map(|file| file.display()));
+        flags.set("server.sealed", "--sealed", &self.sealed);
         flags.set("server.threads", "--threads", self.threads);
         flags
     }

@@ -26,6 +26,8 @@ pub(crate) struct Auth {
     pub(crate) tickets: Option<Duration>,
     /// Whether the names in certificates say who clients are.
     pub(crate) certificates: bool,
+    /// The file of those who are known by the keys they seal with.
+    pub(crate) keys: Option<PathBuf>,
     /// Whose tokens are believed.
     pub(crate) jwt: Option<Jwt>,
     /// Who is asked about tokens.
@@ -96,14 +98,15 @@ impl Auth {
 
     /// Whether what they show could be read on the way.
     pub(crate) fn is_sent(&self) -> bool {
-        !Self { certificates: false, ..self.clone() }.sources().is_empty()
+        !Self { certificates: false, keys: None, ..self.clone() }.sources().is_empty()
     }
 
     /// What they are asked for, in words.
     pub(crate) fn sources(&self) -> Vec<&'static str> {
-        let Self { users, tokens, certificates, jwt, introspection, tickets: _ } = self;
+        let Self { users, tokens, certificates, keys, jwt, introspection, tickets: _ } = self;
         let all = [
             (*certificates, "the names in certificates"),
+            (keys.is_some(), "the keys they seal with"),
             (users.is_some(), "users and passwords"),
             (tokens.is_some(), "tokens"),
             (jwt.is_some(), "JSON Web Tokens"),
@@ -119,6 +122,7 @@ pub(super) fn auth(reader: &mut Reader<'_>) -> Auth {
         users: reader.file("server.auth.users"),
         tokens: reader.file("server.auth.tokens"),
         certificates: reader.truth("server.auth.certificates"),
+        keys: reader.file("server.auth.keys"),
         jwt: jwt(reader),
         introspection: introspection(reader),
         tickets: reader.time("server.auth.tickets"),

@@ -16,8 +16,10 @@ use super::keys::KEYS;
 use super::shown;
 use super::tree::{Entry, Map, Node, Problem, Value, quoted};
 use super::values::{self, Kind};
-use super::{Client, ClientTls, Config, Log, LogFormat, Server, ServerTls, Strangers};
+use super::{Client, ClientTls, Config, Log, LogFormat, Seal, Server, ServerTls, Strangers};
+use crate::access::Keys;
 use crate::args::spec::{self, TunnelSpec};
+use crate::keygen;
 use crate::status::Role;
 
 /// Makes a configuration of a tree, and checks that it can be run in these roles. If any problem was noted, now or
@@ -73,6 +75,21 @@ fn server(reader: &mut Reader<'_>) -> Server {
     let tls = pair(reader, "server.tls", cert, key).map(|(cert, key)| ServerTls { cert, key, client_ca });
     let folder = reader.node("server.strangers").and_then(|(_, node)| node.origin.folder());
     let strangers = reader.one("server.strangers", |text| values::read_strangers(text, folder.as_deref()));
+    let (auth, key_file) = (auth::auth(reader), reader.file("server.key_file"));
+    let sealed = reader.one("server.sealed", |text| values::read_choice(text, &["offered", "required"]));
+    let required = sealed == Some("required");
+    if key_file.is_none() && required {
+        reader.blame(
+            "server.sealed",
+            "cannot be without a key to seal with; make one with `sudp keygen`, and name it in `server.key_file`",
+        );
+    }
+    if key_file.is_none() && auth.keys.is_some() {
+        reader.blame(
+            "server.auth.keys",
+            "is of no use without `server.key_file`: clients show their keys when they seal",
+        );
+    }
     Server {
         strangers: strangers.unwrap_or_default(),
         origins: reader.many("server.origins", read_origin),
@@ -83,8 +100,9 @@ fn server(reader: &mut Reader<'_>) -> Server {
         grants: grants::read(reader, rules.as_slice().len()),
         rules,
         anonymous: reader.truth("server.anonymous"),
-        auth: auth::auth(reader),
+        auth,
         tls,
+        seal: key_file.map(|key| Seal { key, required }),
         threads: reader.count("server.threads").unwrap_or_default(),
         shutdown: reader.time("server.shutdown").unwrap_or_default(),
     }
@@ -103,6 +121,11 @@ fn client(reader: &mut Reader<'_>) -> Client {
         );
     }
     let headers = headers(reader);
+    let server_key = reader.one("client.server_key", keygen::public);
+    let key_file = reader.file("client.key_file");
+    if server_key.is_none() && key_file.is_some() {
+        reader.blame("client.key_file", "is of no use without `client.server_key`, to which links are sealed");
+    }
     Client {
         servers: reader.many("client.servers", spec::server),
         name: reader.text("client.name").unwrap_or_default(),
@@ -114,6 +137,8 @@ fn client(reader: &mut Reader<'_>) -> Client {
         auth: shown::client(reader, &headers),
         headers,
         tls: ClientTls { ca, pins, server_name: reader.text("client.tls.server_name"), cert, key },
+        server_key,
+        key_file,
         shutdown: reader.time("client.shutdown").unwrap_or_default(),
     }
 }
@@ -352,6 +377,12 @@ fn serves(reader: &mut Reader<'_>, server: &Server) {
     }
     auth::check(reader, server);
     grants::possible(reader, server);
+    if let Some(error) = server.seal.as_ref().and_then(|seal| keygen::read(&seal.key).err()) {
+        reader.blame("server.key_file", error);
+    }
+    if let Some(error) = server.auth.keys.as_ref().and_then(|file| Keys::load(file).err()) {
+        reader.blame("server.auth.keys", error);
+    }
     if let Some(ServerTls { cert, key, client_ca }) = &server.tls {
         let identity = Identity { chain: cert.clone(), key: key.clone() };
         let options = tls::ServerOptions { client_roots: client_ca.clone(), ..tls::ServerOptions::new(identity) };
@@ -375,6 +406,9 @@ fn connects(reader: &mut Reader<'_>, client: &Client) {
     };
     if let Err(error) = options.validate() {
         reader.blame("client.servers", error);
+    }
+    if let Some(error) = client.key_file.as_ref().and_then(|file| keygen::read(file).err()) {
+        reader.blame("client.key_file", error);
     }
     for (index, tunnel) in client.tunnels.iter().enumerate() {
         let twin = client.tunnels[..index].iter().any(|other| other.name == tunnel.name);

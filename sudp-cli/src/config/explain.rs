@@ -217,6 +217,7 @@ fn value(kind: Kind) -> Value {
         | Kind::Network
         | Kind::Pin
         | Kind::Proxy
+        | Kind::PublicKey
         | Kind::Rule
         | Kind::Socket
         | Kind::Strangers

@@ -192,6 +192,7 @@ fn own() -> Vec<Key> {
         server("auth.tokens", Kind::File, "The tokens that let in whoever shows one, as `sudp token new` writes them. A change counts within a second.").reloaded().like("/etc/sudp/tokens.yaml"),
         server("auth.tickets", Kind::Time(Duration::from_secs(1), minutes(1_440)), "How long those who were let in by password or token may come again without its being checked.").by_default("10m").or_never().reloaded(),
         server("auth.certificates", Kind::Bool, "Whether the name in the certificate that a client shows says who it is, as `cert:NAME`: the first of its hosts, addresses of mail and URIs, else its common name.").by_default("false").reloaded(),
+        server("auth.keys", Kind::File, "Who is let in by the key it seals with: lines of KEY NAME.").reloaded().like("/etc/sudp/clients.keys"),
         server("auth.jwt.keys", Kind::File, "The keys of an issuer of JSON Web Tokens: public ones as PEM or JWK, or a secret of at least 32 bytes.").reloaded().like("/etc/sudp/issuer.pem"),
         server("auth.jwt.jwks", Kind::Text(2_048), "The address at which the issuer publishes its keys, in place of a file.").reloaded().like("https://idp.example.com/keys"),
         server("auth.jwt.issuer", Kind::Text(1_024), "Who must have made a token (iss).").reloaded().like("https://idp.example.com/"),
@@ -213,6 +214,8 @@ fn own() -> Vec<Key> {
         server("origins", Kind::Text(256), "Pages whose scripts may come, as browsers write them; without any, none.").many().by_default("").like("https://example.com"),
         server("trusted_proxies", Kind::Network, "Proxies whose X-Forwarded-For says where a request comes from.").many().by_default("").like("127.0.0.1"),
         server("audit.file", Kind::File, "The file in which is written down who was let in and who was not, as JSON; without it, that goes to the log.").like("/var/log/sudp/audit.log"),
+        server("key_file", Kind::File, "The private key that links are sealed with, as `sudp keygen` makes it: what is in between then reads and changes nothing.").reloaded().like("/etc/sudp/server.key"),
+        server("sealed", Kind::Choice(&["offered", "required"]), "Whether links must be sealed, or may be.").by_default("offered").reloaded(),
         server("threads", Kind::Count(0, 256), "How many threads serve; 0 is one for each core.").by_default("0"),
         server("shutdown", shutdown().0, shutdown().1).by_default("10s").reloaded(),
 
@@ -240,6 +243,8 @@ fn own() -> Vec<Key> {
         client("tls.server_name", Kind::Text(253), "The name that a server's certificate must be for, if it is not that of the URL.").like("example.com"),
         client("tls.cert", Kind::File, "The certificate it shows to a server that asks, as PEM.").like("/etc/sudp/client.pem"),
         client("tls.key", Kind::File, "The key of that certificate, as PEM, which only its owner may read.").like("/etc/sudp/client.key"),
+        client("server_key", Kind::PublicKey, "The public key of its servers: with it, every link is sealed, and nothing is sent otherwise.").like("47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"),
+        client("key_file", Kind::File, "The private key to seal with, by which servers may know it; without it, a fresh one.").like("/etc/sudp/client.key"),
         client("shutdown", shutdown().0, shutdown().1).by_default("10s").reloaded(),
     ]
 }

@@ -27,6 +27,7 @@ use sudp_tokio::ProxyUrl;
 use sudp_tokio::proto::access::{Network, Rules};
 use sudp_tokio::proto::config::Limits;
 use sudp_tokio::proto::config::client::ServerConfig;
+use sudp_tokio::seal::PublicKey;
 use sudp_tokio::tls::Pin;
 
 pub use crate::access::Strangers;
@@ -102,6 +103,8 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     /// Where is written down who was let in, if not in the log.
     pub audit: Option<PathBuf>,
+    /// How it seals links, if it does.
+    pub seal: Option<Seal>,
     /// How many threads serve; 0 is one for each core.
     pub threads: usize,
     /// How long it takes to finish what is under way when it is told to stop.
@@ -117,6 +120,15 @@ pub struct ServerTls {
     pub key: PathBuf,
     /// The authorities of which a client must have a certificate.
     pub client_ca: Vec<PathBuf>,
+}
+
+/// How a server seals links.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Seal {
+    /// Its private key.
+    pub key: PathBuf,
+    /// Whether links must be sealed.
+    pub required: bool,
 }
 
 /// What a client does.
@@ -142,6 +154,10 @@ pub struct Client {
     pub(crate) auth: ClientAuth,
     /// How it speaks TLS.
     pub tls: ClientTls,
+    /// The key of its servers, if links are sealed.
+    pub server_key: Option<PublicKey>,
+    /// Its own private key.
+    pub key_file: Option<PathBuf>,
     /// How long it takes to finish what is under way when it is told to stop.
     pub shutdown: Duration,
 }
@@ -149,8 +165,8 @@ pub struct Client {
 impl fmt::Debug for Client {
     /// The values of headers are secrets, and are left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { servers, name, links, max_link_age, tunnels, max_retries, proxy, headers, auth, tls, shutdown } =
-            self;
+        let Self { servers, name, links, max_link_age, tunnels, max_retries, proxy, headers, auth, tls, .. } = self;
+        let Self { server_key, key_file, shutdown, .. } = self;
         let headers: Vec<_> = headers.iter().map(|(name, _)| name).collect();
         f.debug_struct("Client")
             .field("servers", servers)
@@ -163,6 +179,8 @@ impl fmt::Debug for Client {
             .field("headers", &headers)
             .field("auth", auth)
             .field("tls", tls)
+            .field("server_key", server_key)
+            .field("key_file", key_file)
             .field("shutdown", shutdown)
             .finish()
     }

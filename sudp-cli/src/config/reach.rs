@@ -3,10 +3,12 @@
 use sudp_tokio::ProxyRules;
 use sudp_tokio::proto::config::client::Scheme;
 use sudp_tokio::proto::link;
+use sudp_tokio::seal;
 use sudp_tokio::tls::{ClientOptions, Identity, Trust};
 
 use super::{Client, ClientTls};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::keygen;
 
 impl Client {
     /// Which of its servers are dialled through which proxy.
@@ -17,6 +19,16 @@ impl Client {
                 ProxyRules::from_env(|name| std::env::var(name).ok()).map_err(|error| Failure::new(Exit::Config, error))
             }
         }
+    }
+
+    /// How it seals its links, if it does.
+    pub(crate) fn seals(&self) -> Outcome<Option<link::ClientSeal>> {
+        let Some(server) = self.server_key else { return Ok(None) };
+        let key = match &self.key_file {
+            Some(file) => keygen::read(file).map_err(|why| Failure::new(Exit::Config, why))?,
+            None => seal::fresh().map_err(|error| Failure::new(Exit::Temporary, format!("no randomness: {error}")))?,
+        };
+        Ok(Some(link::ClientSeal { server, key }))
     }
 
     /// How it speaks TLS, if one of its servers does.

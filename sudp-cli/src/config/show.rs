@@ -153,6 +153,7 @@ fn typed_one(kind: Kind, text: &str) -> Json {
         | Kind::Network
         | Kind::Pin
         | Kind::Proxy
+        | Kind::PublicKey
         | Kind::Rate
         | Kind::RequestPath
         | Kind::Rule

@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Network,
     /// The fingerprint of a key.
     Pin,
+    /// A public key that links are sealed with.
+    PublicKey,
     /// The URL of a proxy.
     Proxy,
     /// A number in a second.
@@ -80,6 +82,7 @@ impl fmt::Display for Kind {
             Self::Levels => f.write_str("a level (off, error, warn, info, debug, trace), then TARGET=LEVEL as wanted"),
             Self::Moment => f.write_str("a date, or a date and a time with its zone"),
             Self::Pin => f.write_str("the fingerprint of a key, as sha256/BASE64"),
+            Self::PublicKey => f.write_str("a public key, as `sudp keygen` prints it"),
             Self::Proxy => f.write_str("http://HOST:PORT or socks5://HOST:PORT"),
             Self::Rate => f.write_str("a number in a second, as 5000/s"),
             Self::RequestPath => f.write_str("a path, as /sudp"),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sudp_tokio::proto::config::client::{Scheme, ServerConfig};
-use sudp_tokio::proto::link::{ClientTls, Proxy};
+use sudp_tokio::proto::link::{ClientSeal, ClientTls, Proxy};
 use sudp_tokio::proto::wire::Address;
 
 use crate::args::Output;
@@ -39,6 +39,8 @@ pub struct Plan {
     pub headers: Vec<(String, String)>,
     /// How TLS is spoken, for a server of `wss`.
     pub tls: Option<ClientTls>,
+    /// How links are sealed, if they are.
+    pub seal: Option<ClientSeal>,
     /// An echo service that the server reaches.
     pub echo: Option<Address>,
     /// For how long nothing is said, to see who minds.

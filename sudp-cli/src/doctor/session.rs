@@ -33,6 +33,7 @@ impl Session {
         let mut options = ClientOptions::new(ClientConfig::new(vec![plan.server.clone()]));
         options.headers.clone_from(&plan.headers);
         options.tls.clone_from(&plan.tls);
+        options.seal.clone_from(&plan.seal);
         let here = format!("http://{}", relay.at).parse().map_err(|error| failed(&error))?;
         options.proxies = ProxyRules::all(here);
         let client = sudp_tokio::connect(options).map_err(|error| Failure::new(Exit::Config, error))?;

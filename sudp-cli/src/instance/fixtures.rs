@@ -44,6 +44,7 @@ pub(super) fn status() -> Status {
             principal: None,
             peer: Some("wss://example.com/sudp".into()),
             age: 11_500.0,
+            sealed: true,
             links: vec![Link {
                 ordinal: 6,
                 rtt: Some(0.0241),

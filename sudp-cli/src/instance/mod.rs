@@ -16,7 +16,7 @@ pub mod paths;
 pub mod protocol;
 pub mod saved;
 #[cfg(test)]
-mod scratch;
+pub(crate) mod scratch;
 pub mod serve;
 pub mod show;
 pub mod spawn;

@@ -125,10 +125,11 @@ fn sessions(text: &mut String, status: &Status, ink: Ink) {
     let flows: usize = status.sessions.iter().map(|session| session.flows).sum();
     let number = status.sessions.len();
     row(text, "sessions", &format!("{number}, with {} and {}", so_many(links, "link"), so_many(flows, "flow")));
-    for Session { id, principal, peer, age, links, flows, .. } in status.sessions.iter().take(SESSIONS) {
+    for Session { id, principal, peer, age, sealed, links, flows, .. } in status.sessions.iter().take(SESSIONS) {
         let who = principal.as_ref().map(|who| format!(" {}", clean(who))).unwrap_or_default();
         let peer = peer.as_ref().map(|peer| format!(" {}", clean(peer))).unwrap_or_default();
-        row(text, "", &format!("{id}{who}{peer}, for {}, {}", time(*age), so_many(*flows, "flow")));
+        let sealed = if *sealed { ", sealed" } else { "" };
+        row(text, "", &format!("{id}{who}{peer}, for {}, {}{sealed}", time(*age), so_many(*flows, "flow")));
         for Link { ordinal, rtt, rtt_min, window, in_flight, suspect } in links {
             let known = |rtt: &Option<f64>| rtt.map_or_else(|| "not known yet".into(), time);
             let suspect = if *suspect { format!(", {}", ink.bad("makes no progress")) } else { String::new() };
@@ -203,7 +204,7 @@ client game  ok
   reloaded   2026-11-21T12:00:00Z, in force
   tunnel     dns: udp://127.0.0.1:5005:10.0.0.1:53, at 127.0.0.1:5005
   sessions   1, with 1 link and 17 flows
-             5f3a wss://example.com/sudp, for 3h 11m, 17 flows
+             5f3a wss://example.com/sudp, for 3h 11m, 17 flows, sealed
                link 6: RTT 24.1 ms (least 20.0 ms), 1.1K of 64K under way
   out        12k datagrams, 1.1M, dropped: 10 expired, 2 queue_full
   in         54k datagrams, 7.2M, none dropped

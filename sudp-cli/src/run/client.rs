@@ -150,6 +150,7 @@ impl App {
             principal: None,
             peer: stats.server.and_then(|server| config.servers.get(server)).map(url),
             age: stats.since.map_or(0.0, |since| show::age(since).as_secs_f64()),
+            sealed: stats.sealed,
             links: stats.links.iter().map(show::link).collect(),
             flows: stats.flows,
             traffic: status.traffic.clone(),
@@ -324,6 +325,7 @@ fn options(config: &Config) -> Outcome<ClientOptions> {
     options.memory = Pool::memory(config.limits.pool as u64, config.limits.guaranteed as u64);
     options.proxies = settings.proxies()?;
     options.tls = settings.speaks()?;
+    options.seal = settings.seals()?;
     Ok(options)
 }
 

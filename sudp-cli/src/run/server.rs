@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use sudp_tokio::proto::access::Pool;
 use sudp_tokio::proto::config::Limits;
 use sudp_tokio::proto::wire::{FlowId, SessionId};
+use sudp_tokio::seal::ServerSeal;
 use sudp_tokio::tls::{self, Identity, ServerTls, TlsError};
 use sudp_tokio::{BindError, Gone, Server, ServerEvent, ServerOptions};
 use tokio::sync::{broadcast, mpsc};
@@ -22,10 +23,11 @@ use super::{Start, show};
 use crate::access::ticket::Tickets;
 use crate::access::{Answers, Gate, Porch};
 use crate::capture::feed;
-use crate::config::{Config, Server as Settings, ServerTls as Files};
+use crate::config::{Config, Seal, Server as Settings, ServerTls as Files};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::instance::paths::Folders;
 use crate::instance::protocol::{Event, Record, Wanted};
+use crate::keygen;
 use crate::status::{Flow, Health, Role, Session, Status, Strangers};
 
 /// A server that runs.
@@ -73,6 +75,7 @@ impl App {
         options.limits = config.limits.clone();
         options.id = identity(settings);
         options.memory = Pool::memory(memory(&config.limits), config.limits.guaranteed as u64);
+        options.seal = seal(settings)?;
         let porch = Arc::new(Porch::new(config)?);
         let gate = Gate::new(settings, &porch, tickets(&life, settings, options.id)?)?;
         let server = Server::bind(threads, options, gate.clone()).map_err(cannot_bind)?;
@@ -91,6 +94,7 @@ impl App {
         if let Some(tls) = &self.tls {
             tell(Note::info("sudp::server", format!("the pin of its key is {}", tls.pin())));
         }
+        self.tell_seal(settings);
         self.grants(settings);
         let asked = settings.auth.sources();
         if !asked.is_empty() {
@@ -105,6 +109,15 @@ impl App {
         if settings.anonymous && reachable && !asks_for_certificates(settings) {
             tell(Note::warn("sudp::server", "everybody who can reach it is let in (--anonymous)"));
         }
+    }
+
+    /// Says by which key its clients know it.
+    fn tell_seal(&self, settings: &Settings) {
+        // What cannot be read was refused before.
+        let Ok(Some(seal)) = seal(settings) else { return };
+        let must = if seal.required { "links must be sealed" } else { "links may be sealed" };
+        let text = format!("{must}, to its public key {}", seal.key.public());
+        self.life.tell(Note::info("sudp::server", text));
     }
 
     fn grants(&self, settings: &Settings) {
@@ -261,6 +274,7 @@ impl App {
             let Ok(stats) = server.stats(id).await else { continue };
             status.sessions.push(Session {
                 id: session_name(id),
+                sealed: stats.sealed,
                 principal: Some(stats.principal).filter(|principal| !principal.is_empty()),
                 peer: Some(stats.from.to_string()),
                 age: show::age(stats.since).as_secs_f64(),
@@ -323,10 +337,16 @@ impl App {
         let read = spawn_blocking(move || gate.read(&settings)).await;
         let rules = read.map_err(|error| Failure::new(Exit::Internal, error))??;
         // A file may be another by now, though it has the same name.
-        let answers = Answers::load(&is.strangers)?;
+        let (answers, seal) = (Answers::load(&is.strangers)?, seal(is)?);
         if let (Some(tls), Some(files)) = (&self.tls, &is.tls) {
             tls.change(options(files)).map_err(|error| cannot_tls(&error))?;
             self.life.tell(Note::info("sudp::server", format!("the pin of its key is {}", tls.pin())));
+        }
+        if let Some(server) = self.server() {
+            server.set_seal(seal);
+        }
+        if was.seal != is.seal {
+            self.tell_seal(is);
         }
         self.porch.change(answers);
         self.gate.change(rules);
@@ -375,6 +395,13 @@ fn tickets(life: &Life, settings: &Settings, name: u64) -> Outcome<Tickets> {
         life.tell(Note::warn("sudp::server", text));
         Tickets::passing()
     })
+}
+
+/// How links are sealed, as it is configured.
+fn seal(settings: &Settings) -> Outcome<Option<ServerSeal>> {
+    let Some(Seal { key, required }) = &settings.seal else { return Ok(None) };
+    let key = keygen::read(key).map_err(|why| Failure::new(Exit::Config, why))?;
+    Ok(Some(ServerSeal { key, required: *required }))
 }
 
 fn asks_for_certificates(settings: &Settings) -> bool {
@@ -476,6 +503,7 @@ mod tests {
             anonymous: false,
             auth: crate::config::Auth::default(),
             tls: None,
+            seal: None,
             threads: 1,
             shutdown: Duration::from_secs(1),
         };

@@ -212,6 +212,9 @@ fn loss(why: LinkLoss) -> String {
         LinkLoss::Replaced => "another has taken its place",
         LinkLoss::Silent => "nothing was heard for too long",
         LinkLoss::Suspect => "it made no progress while another did",
+        LinkLoss::Violation(Code::Sealing) => {
+            "what came was not what the other side has sealed: somebody on the way changes it"
+        }
         LinkLoss::Violation(code) => return format!("the other side broke the protocol ({})", words(code)),
         _ => "for a reason without a name",
     };

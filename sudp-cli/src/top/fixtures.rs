@@ -109,6 +109,7 @@ fn session(second: u32, id: &str, flows: &[Flow]) -> Session {
         principal: None,
         peer: Some("wss://tunnel.example.com/sudp".into()),
         age: 7_200.0 + f64::from(second),
+        sealed: false,
         links: vec![link(4, 0.0241, 30 << 10), link(5, 0.181, 1200)],
         flows: flows.len(),
         traffic: Traffic::default(),

@@ -8,3 +8,4 @@ mod ident;
 #[expect(dead_code, reason = "of what moves processes, not all is needed here")]
 #[path = "../run/rig.rs"]
 mod rig;
+mod seal;

@@ -78,7 +78,7 @@ pub(crate) fn examine(plan: Plan) -> Found {
 /// The plan to look at the path to a server, in the clear.
 pub(crate) fn plan(at: SocketAddr) -> Plan {
     let server = ServerConfig::new(Scheme::Ws, at.into());
-    Plan { server, proxy: None, headers: Vec::new(), tls: None, echo: None, idle: None }
+    Plan { server, proxy: None, headers: Vec::new(), tls: None, seal: None, echo: None, idle: None }
 }
 
 /// The same over TLS.

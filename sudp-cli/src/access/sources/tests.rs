@@ -14,7 +14,7 @@ fn user(password: &str) -> User {
 
 fn sources(users: &[(&'static str, User)], tokens: &[(&'static str, Token)], certificates: bool) -> Sources {
     let (users, tokens) = (Some(source(users.iter().cloned())), Some(source(tokens.iter().cloned())));
-    Sources { anonymous: false, users, tokens, certificates, jwt: None, introspection: None }
+    Sources { anonymous: false, users, tokens, certificates, keys: None, jwt: None, introspection: None }
 }
 
 fn ticket(identity: Identity) -> Identity {
