@@ -21,12 +21,13 @@ pub(crate) fn run(args: &KeygenArgs) -> Outcome {
     let file = &args.file;
     let key = seal::fresh().map_err(|error| Failure::new(Exit::Temporary, format!("no randomness: {error}")))?;
     write(file, &key).map_err(|error| {
-        let why = match error.kind() {
-            io::ErrorKind::AlreadyExists => format!(
+        let why = if error.kind() == io::ErrorKind::AlreadyExists {
+            format!(
                 "{} exists already, and who has pinned its key would have to be told of another; write to another file",
                 file.display()
-            ),
-            _ => format!("cannot write {}: {error}; choose another file", file.display()),
+            )
+        } else {
+            format!("cannot write {}: {error}; choose another file", file.display())
         };
         Failure::new(Exit::CannotCreate, why)
     })?;

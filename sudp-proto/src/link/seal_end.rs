@@ -2,6 +2,7 @@
 
 /// Why something sealed was not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[cfg_attr(not(feature = "seal"), expect(dead_code, reason = "nothing is sealed, so little can be wrong with it"))]
 pub(crate) enum SealFault {
     /// It does not open: another key, or bytes that were changed, left out, repeated or moved.
     #[error("it does not open")]
