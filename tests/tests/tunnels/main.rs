@@ -18,6 +18,7 @@ mod paths;
 mod programs;
 mod relay;
 mod rig;
+mod sealed;
 mod side;
 mod tls;
 mod udp;
@@ -114,6 +115,11 @@ stories! {
         who_is_kicked_is_told_and_what_he_sent_stays_counted
         taps_at_both_ends_see_every_datagram
         a_slow_reader_misses_records_and_nobody_a_datagram
+    }
+    sealed {
+        a_sealed_tunnel_carries_datagrams_of_every_size
+        who_is_in_between_and_flips_bits_or_cuts_changes_nothing
+        whoever_has_the_wrong_key_or_none_is_told_so
     }
     tls {
         a_tunnel_leads_to_a_server_that_a_root_vouches_for

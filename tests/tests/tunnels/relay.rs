@@ -17,6 +17,8 @@ use crate::udp::anywhere;
 pub(crate) enum Fate {
     /// They work.
     Pass,
+    /// A bit of the next bytes is flipped, either way.
+    Flip,
     /// Both ends are reset.
     Reset,
     /// Nothing moves any more, either way.
@@ -102,13 +104,14 @@ async fn pump(
     mut fate: watch::Receiver<Fate>,
     swallowing: Fate,
 ) -> Result<(), Broken> {
-    let (mut buffer, mut swallow) = (vec![0; 16 << 10], false);
+    let (mut buffer, mut swallow, mut flip) = (vec![0; 16 << 10], false, false);
     loop {
         tokio::select! {
             biased;
             // A sender that is gone has said its last word before.
             Ok(()) = fate.changed() => match current(&mut fate) {
                 Fate::Pass => {}
+                Fate::Flip => flip = true,
                 Fate::Reset => return Err(break_off(&from, to)),
                 Fate::Hang => std::future::pending().await,
                 other => swallow = other == swallowing,
@@ -117,6 +120,7 @@ async fn pump(
                 Ok(0) if swallow => std::future::pending().await,
                 Ok(0) => return to.shutdown().await.map_err(|_| Broken),
                 Ok(length) if !swallow => {
+                    buffer[length - 1] ^= u8::from(std::mem::take(&mut flip));
                     if to.write_all(&buffer[..length]).await.is_err() {
                         return Err(break_off(&from, to));
                     }
