@@ -28,6 +28,7 @@ fn pass(draw: &mut Draw, at: Instant, tries: usize, size: usize) -> usize {
 fn sessions_of_one_principal_have_one_burst_together_and_another_has_its_own() {
     let (now, shared) = (now(), Allowance::default());
     let mut draws = [(); 3].map(|()| Draw::new(shared.clone(), datagrams(10, 20)));
+    assert!(draws.iter().all(|draw| *draw.allowance() == shared));
     let passed: usize = draws.iter_mut().map(|draw| pass(draw, now, 15, 100)).sum();
     assert_eq!(passed, 20);
     assert_eq!(pass(&mut Draw::new(Allowance::default(), datagrams(10, 20)), now, 100, 100), 20);
