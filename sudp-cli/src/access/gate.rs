@@ -93,6 +93,11 @@ impl Gate {
         self.rules().grant(pass.downcast_ref::<Identity>()?)
     }
 
+    /// Lets tickets be made by another key, when it is time for that.
+    pub(crate) fn turn_tickets(&self) -> Outcome {
+        self.0.tickets.turn(SystemTime::now())
+    }
+
     /// A new ticket for whoever was admitted with this pass, as that which it has grows old.
     pub(crate) fn ticket(&self, pass: &Pass) -> Option<Bytes> {
         let ticket = self.issue(&self.rules(), pass.downcast_ref::<Identity>()?);

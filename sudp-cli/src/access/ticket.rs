@@ -9,7 +9,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,7 +27,10 @@ use crate::run::lock;
 /// What tickets are made and checked with.
 #[derive(Debug)]
 pub(crate) struct Tickets {
+    /// The newest first.
     keys: Mutex<Vec<Key>>,
+    /// Where they are kept.
+    path: Option<PathBuf>,
 }
 
 /// A key, and what tickets name it by.
@@ -51,27 +54,33 @@ impl Tickets {
     /// Those of the keys in this file, which is made if it is not there: a server that comes back takes the tickets of
     /// its predecessor.
     pub(crate) fn load(path: &Path) -> Outcome<Self> {
-        let cannot = |what: &str, why: String| {
-            Failure::new(Exit::CannotCreate, format!("{}: the keys of tickets cannot be {what}: {why}", path.display()))
-        };
-        let now = SystemTime::now();
-        let mut keys = match read(path) {
+        let keys = match read(path) {
             Ok(keys) => keys,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(cannot("read", format!("{error}; remove the file, and tickets begin anew"))),
+            Err(error) => {
+                return Err(cannot("read", path, format!("{error}; remove the file, and tickets begin anew")));
+            }
         };
-        let fresh = |key: &Key| now.duration_since(key.since).is_ok_and(|age| age < TURN);
-        if !keys.first().is_some_and(fresh) {
-            keys.insert(0, Key::draw(now)?);
-            keys.truncate(KEPT);
-            write(path, &keys).map_err(|error| cannot("written", error.to_string()))?;
-        }
-        Ok(Self { keys: Mutex::new(keys) })
+        let tickets = Self { keys: Mutex::new(keys), path: Some(path.to_owned()) };
+        tickets.turn(SystemTime::now()).map(|()| tickets)
     }
 
     /// Those of a key that nobody else ever has.
     pub(crate) fn passing() -> Outcome<Self> {
-        Ok(Self { keys: Mutex::new(vec![Key::draw(SystemTime::now())?]) })
+        let tickets = Self { keys: Mutex::default(), path: None };
+        tickets.turn(SystemTime::now()).map(|()| tickets)
+    }
+
+    /// Begins to use another key when the newest has been used for long enough. Tickets of the one before are good yet.
+    pub(crate) fn turn(&self, now: SystemTime) -> Outcome {
+        let mut keys = lock(&self.keys);
+        if keys.first().is_some_and(|key| now.duration_since(key.since).is_ok_and(|age| age < TURN)) {
+            return Ok(());
+        }
+        keys.insert(0, Key::draw(now)?);
+        keys.truncate(KEPT);
+        let path = self.path.as_deref();
+        path.map_or(Ok(()), |path| write(path, &keys).map_err(|error| cannot("written", path, error.to_string())))
     }
 
     /// A ticket that is good for so long, and no longer than that which it stands for. There is none for nobody, and
@@ -121,6 +130,10 @@ impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key").field("id", &self.id).field("since", &self.since).finish_non_exhaustive()
     }
+}
+
+fn cannot(what: &str, path: &Path, why: String) -> Failure {
+    Failure::new(Exit::CannotCreate, format!("{}: the keys of tickets cannot be {what}: {why}", path.display()))
 }
 
 /// The keys in a file, the newest first: a line each, of its name, itself, and when it was made.
@@ -309,6 +322,23 @@ mod tests {
         fs::write(&path, "nonsense\n").unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         assert!(Tickets::load(&path).unwrap_err().to_string().contains("remove the file"));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_server_that_runs_on_turns_to_another_key_by_itself() {
+        let (folder, now) = (folder(), SystemTime::now());
+        let path = folder.join("server.tickets");
+        let tickets = Tickets::load(&path).unwrap();
+        let ticket = tickets.issue(&alice(), 3 * TURN, now);
+        tickets.turn(now + TURN / 2).unwrap();
+        assert_eq!(tickets.issue(&alice(), MINUTE, now)[..4], ticket[..4], "it is too soon");
+        tickets.turn(now + TURN).unwrap();
+        assert_ne!(tickets.issue(&alice(), MINUTE, now)[..4], ticket[..4]);
+        assert_eq!(tickets.check(&ticket, now), Ok(alice()));
+        assert_eq!(Tickets::load(&path).unwrap().check(&ticket, now), Ok(alice()));
+        tickets.turn(now + TURN * 2).unwrap();
+        assert_eq!(tickets.check(&ticket, now), Err(Worthless::Foreign));
         fs::remove_dir_all(folder).unwrap();
     }
 

@@ -232,6 +232,9 @@ impl App {
             return;
         }
         *last = Instant::now();
+        if let Err(failure) = self.gate.turn_tickets() {
+            self.life.tell(Note::warn("sudp::server", failure));
+        }
         for session in server.sessions() {
             if let Some(ticket) = server.pass(session).and_then(|pass| self.gate.ticket(&pass)) {
                 // One that has ended meanwhile needs none.

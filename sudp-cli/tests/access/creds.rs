@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -118,6 +118,39 @@ fn a_password_or_a_token_from_wherever_it_comes_lets_a_client_in() {
         command.envs(variables.iter().copied());
         carries(&mut Sudp::of(command), service);
     }
+}
+
+#[test]
+fn a_password_is_asked_for_at_the_terminal_and_not_shown_there() {
+    let house = House::new();
+    house.user("alice", "correct horse battery");
+    let (_server, url) = house.serve(0);
+    let line = format!("{} client {url} --user alice", env!("CARGO_BIN_EXE_sudp"));
+    let mut script = Command::new("script");
+    script.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", house.path("home")).args(["-qec", &line, "/dev/null"]);
+    let Ok(mut child) = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+        eprintln!("skipped: script (bsdutils) gives terminals, and is not installed");
+        return;
+    };
+    let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut seen = String::new();
+    let mut until = |words: &str| {
+        let mut room = [0; 4_096];
+        while !seen.contains(words) {
+            let length = output.read(&mut room).unwrap();
+            assert!(length > 0, "no {words:?} in {seen}");
+            seen += &String::from_utf8_lossy(&room[..length]);
+        }
+        seen.clone()
+    };
+    until("Password of alice: ");
+    // It is asked before the terminal is quiet.
+    thread::sleep(Duration::from_millis(500));
+    input.write_all(b"correct horse battery\n").unwrap();
+    let seen = until("connected");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!seen.contains("horse"), "{seen}");
 }
 
 #[test]

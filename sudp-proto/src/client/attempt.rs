@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::dial::{DialId, Outcome, PathFailure, Purpose, Race, Refusal, RefusalKind, Start, State};
-use super::{AUTHORIZATION, Attached, Client, DialError, DialFailure};
+use super::showing::{AUTHORIZATION, Shown};
+use super::{Attached, Client, DialError, DialFailure};
 use crate::config::client::Scheme;
 use crate::driver::{Key, Order};
 use crate::event::LinkLoss;
@@ -19,20 +20,11 @@ use crate::wire::{Code, Frame, Hello, Host, Ordinal, Refuse, Welcome, base64, ne
 /// A dial under way.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    start: Start,
+    pub(super) start: Start,
     stage: Stage,
     /// The address that was tried last.
     to: Option<SocketAddr>,
-    shown: Shown,
-}
-
-/// What a dial has shown to be let in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Shown {
-    Nothing,
-    /// The credential, after so many changes of it.
-    Credential(u64),
-    Ticket,
+    pub(super) shown: Shown,
 }
 
 #[derive(Debug)]
@@ -193,15 +185,6 @@ impl Client {
         }
     }
 
-    /// What is shown to a server to found a session: what it gave itself rather than what costs it more.
-    fn show(&self, server: usize, hello: &mut Hello) -> Shown {
-        if let Some(ticket) = self.tickets.get(&server) {
-            hello.ticket = ticket.clone();
-            return Shown::Ticket;
-        }
-        if self.credential.is_some() { Shown::Credential(self.changes) } else { Shown::Nothing }
-    }
-
     /// The bytes of a hello, and what opens the welcome that answers it if that is to be sealed.
     fn hello_bytes(&self, hello: &Hello, seed: &Seed) -> (Bytes, Option<Initiator>) {
         let mut raw = Vec::new();
@@ -293,13 +276,7 @@ impl Client {
         self.carrier.attach(key, ordinal);
         self.server = Some(server);
         self.owner = welcome.owner.clone();
-        let outdated = matches!(shown, Shown::Credential(changes) if changes != self.changes);
-        if !welcome.ticket.is_empty() && !outdated {
-            self.tickets.insert(server, welcome.ticket.clone());
-        }
-        if outdated {
-            self.renew();
-        }
+        self.keep_ticket(server, shown, &welcome);
         self.links.insert(ordinal, Attached { dial, since: now });
         self.upkeep.handle_attached(now, self.carrier.session.links().count());
         let resume = welcome.parameters.resume;
@@ -359,20 +336,6 @@ impl Client {
         let why = DialError::Refused { code: refuse.code, retry_after: refuse.retry_after };
         self.fail(now, dial, outcome.unwrap_or(Outcome::Refused(TRANSIENT)), why);
         self.forbidden(now, Some(refuse.code));
-    }
-
-    /// Whether a dial was refused for its ticket, as far as one can tell: that is forgotten, and the credential
-    /// shown at once. How long a ticket is good is the server's secret.
-    fn ticket_refused(&mut self, dial: DialId, status: Option<u16>, code: Option<Code>) -> bool {
-        let Some(Attempt { start, shown: Shown::Ticket, .. }) = self.attempts.get(&dial) else { return false };
-        let for_it = match (code, status) {
-            (Some(code), _) => {
-                matches!(code, Code::Denied | Code::BadProof | Code::Expired | Code::Unknown | Code::Malformed)
-            }
-            (None, Some(status)) => matches!(status, 400..=499) && !matches!(status, 408 | 426 | 429),
-            (None, None) => false,
-        };
-        for_it && self.tickets.remove(&start.server).is_some()
     }
 
     /// A server that denies a session its links has taken it away.

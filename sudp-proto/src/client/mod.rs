@@ -55,6 +55,7 @@ pub mod servers;
 
 mod attempt;
 mod failure;
+mod showing;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -81,6 +82,7 @@ pub use failure::{DialError, DialFailure};
 use attempt::Attempt;
 use dial::{Action, DialId, DialPolicy, Dialer, Lost, Outcome, Want};
 use failure::Failures;
+use showing::AUTHORIZATION;
 use upkeep::Upkeep;
 
 /// What a client is made with.
@@ -255,30 +257,6 @@ impl Client {
         self.carrier.session.add_tunnel(id, tunnel)
     }
 
-    /// Shows this from now on to be let in. A session that stands is [renewed](Session::renew) with it, and what
-    /// refused the former one is asked again at once.
-    pub fn set_credential(&mut self, now: Instant, credential: Option<Credential>) {
-        if self.credential == credential {
-            return;
-        }
-        self.awaits_credential &= credential.is_none();
-        self.credential = credential;
-        self.changes += 1;
-        // They stand for what was shown before.
-        self.tickets.clear();
-        self.renew();
-        self.dialer.handle_amends(now);
-        self.settle(now);
-    }
-
-    /// Shows the credential of today to a server that has let in an earlier one.
-    fn renew(&mut self) {
-        if let Some(credential) = self.credential.clone() {
-            // Without a session to renew, or if it is too long for that, the next one is founded with it.
-            let _ = self.carrier.session.renew(credential);
-        }
-    }
-
     /// The session, to send and to ask.
     pub fn session(&self) -> &Session {
         &self.carrier.session
@@ -348,12 +326,6 @@ impl Client {
         }
         for key in self.carrier.sweep() {
             self.forget_stream(key);
-        }
-    }
-
-    fn collect_ticket(&mut self) {
-        if let (Some(ticket), Some(server)) = (self.carrier.session.take_ticket(), self.server) {
-            self.tickets.insert(server, ticket);
         }
     }
 
@@ -609,8 +581,6 @@ impl Endpoint for Client {
     }
 }
 
-/// The header that a credential is sent in.
-const AUTHORIZATION: &str = "Authorization";
 /// A grant that lasted this long was worth having.
 const TERM: Duration = Duration::from_secs(10);
 /// A timer this much late says that this process was paused.

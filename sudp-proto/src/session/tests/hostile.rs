@@ -7,14 +7,15 @@ use bytes::Bytes;
 
 use super::pair::{Pair, TUNNEL, source};
 use crate::config::Limits;
+use crate::credential::Credential;
 use crate::event::{Event, LinkLoss};
 use crate::rng::{Rng, Seed};
-use crate::session::{Phase, Role, Treatment};
+use crate::session::{Phase, RenewError, Role, Treatment};
 use crate::stats::DropReason;
 use crate::testing::{ms, secs};
 use crate::wire::{
     Ack, Address, BatchHead, Bind, Bound, Class, Close, Closed, Code, Control, FlowClose, FlowId, Frame, GoAway,
-    GoAwayReason, LinkDown, Number, Open, Ordinal, Refuse, Totals, TunnelId, batch, varint,
+    GoAwayReason, LinkDown, Number, Open, Ordinal, Refuse, Ticket, Totals, TunnelId, batch, varint,
 };
 
 /// What came of a message.
@@ -442,4 +443,33 @@ fn d1_12_a_flow_closed_as_unknown_when_only_its_end_was_awaited_is_forgotten() {
     let closed = Control::Closed(Closed { flow: FlowId(1), code: Code::Unknown });
     pair.inject(Role::Client, link, &[ack(count), controls(100, &[closed])]);
     assert_eq!(pair.client.flows().count(), 0);
+}
+
+#[test]
+fn however_often_a_credential_is_shown_one_question_waits_and_the_last_is_asked() {
+    let (mut pair, link) = used(Limits::default());
+    let shown = |token: &str| Control::Renew(Credential::bearer(token).unwrap());
+    let many: Vec<Control> = (0..50).map(|number| shown(&number.to_string())).collect();
+    pair.events.clear();
+    pair.inject(Role::Server, link, &[controls(100, &many)]);
+    assert_eq!(outcome(&pair, Role::Server), Lives);
+    let asked = pair.events.iter().filter(|(_, event)| *event == Event::RenewalAsked).count();
+    assert_eq!(asked, 1);
+    assert_eq!(pair.server.take_renewal().map(|last| last.expose().to_owned()), Some("Bearer 49".to_owned()));
+    assert_eq!(pair.server.take_renewal(), None);
+}
+
+#[test]
+fn renewals_that_go_the_wrong_way_change_nothing() {
+    let (mut pair, link) = used(Limits::default());
+    pair.events.clear();
+    let shown = Control::Renew(Credential::bearer("abc").unwrap());
+    pair.inject(Role::Client, link, &[controls(100, &[shown])]);
+    let answer = Control::Renewed(Ok(Ticket(Bytes::from_static(b"ticket"))));
+    pair.inject(Role::Server, link, &[controls(100, &[answer, Control::Renewed(Err(Code::Denied))])]);
+    assert_eq!((outcome(&pair, Role::Client), outcome(&pair, Role::Server)), (Lives, Lives));
+    assert!(pair.client.take_renewal().is_none() && pair.server.take_ticket().is_none());
+    assert_eq!(pair.server.renew(Credential::bearer("abc").unwrap()), Err(RenewError::NoSession));
+    let news = |event: &Event| matches!(event, Event::Renewed(_) | Event::RenewalAsked);
+    assert!(!pair.events.iter().any(|(_, event)| news(event)));
 }
