@@ -71,6 +71,16 @@ fn a_busy_session_asks_the_others_some_hundred_times_a_second_and_not_at_every_d
 }
 
 #[test]
+fn what_is_left_of_a_portion_is_used_before_more_is_drawn() {
+    let (now, shared) = (now(), Allowance::default());
+    let mut draw = Draw::new(shared, bytes(12_800, 12_800));
+    assert!(draw.admit(now, 60));
+    assert_eq!(draw.bytes.left, 40, "a portion is a hundred");
+    assert!(draw.admit(now, 150));
+    assert_eq!(draw.bytes.left, 0, "no more than was missing");
+}
+
+#[test]
 fn what_was_drawn_and_not_sent_is_not_kept_for_later() {
     let (now, shared) = (now(), Allowance::default());
     let mut draw = Draw::new(shared, datagrams(1_280, 1_280));
