@@ -226,6 +226,11 @@ impl Host {
         self.setup.tls = tls;
     }
 
+    /// Says how links are sealed on streams that are accepted from now on.
+    pub fn set_seal(&mut self, seal: Option<ServerSeal>) {
+        self.setup.seal = seal;
+    }
+
     /// A session, to be told and asked things; a turn is due afterwards.
     pub fn session_mut(&mut self, session: SessionId) -> Option<&mut Server> {
         let number = *self.sessions.get(&session)?;

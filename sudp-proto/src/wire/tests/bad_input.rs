@@ -243,6 +243,32 @@ fn d1_7_the_fullest_hello_fits_in_its_header() {
     let header = hello.to_header();
     assert_eq!(header.len(), 995);
     assert_eq!(Hello::from_header(&header).unwrap().0, hello);
+
+    // Sealed, there are the form and the session around it, an ephemeral key and a tag.
+    let mut inside = Vec::new();
+    hello.emit_inside(&mut inside);
+    assert!(1 + 16 + 32 + 16 + inside.len() <= MAX_HELLO, "{} bytes inside", inside.len());
+    let attach = hello.attach.as_mut().unwrap();
+    attach.proof = [0; 32];
+    let session = attach.session;
+    assert_eq!(Hello::parse_inside(&inside, Some(session)), Ok(hello));
+}
+
+#[test]
+fn what_stands_outside_of_a_sealed_hello_may_not_stand_inside() {
+    let (mut hello, mut raw) = (attaching(), Vec::new());
+    hello.emit(&mut raw);
+    let session = hello.attach.as_ref().unwrap().session;
+    let read = |raw: &[u8], session| Hello::parse_inside(raw, session).map_err(|violation| violation.code);
+    assert_eq!(read(&raw, Some(session)), Err(Code::Malformed), "its session and proof");
+    raw.clear();
+    hello.emit_inside(&mut raw);
+    assert_eq!(read(&raw, None), Err(Code::Malformed), "one that joins, where a session is made");
+    raw.clear();
+    (hello.ordinal, hello.attach) = (Ordinal::FIRST, None);
+    hello.emit_inside(&mut raw);
+    assert_eq!(read(&raw, Some(session)), Err(Code::Malformed), "one that makes a session, where it joins");
+    assert_eq!(read(&raw, None), Ok(hello));
 }
 
 fn attaching() -> Hello {
