@@ -31,7 +31,7 @@ pub(crate) fn in_file(path: &Path) -> Outcome<Secret> {
 
 fn from_input(what: &str) -> Outcome<Secret> {
     let mut line = String::new();
-    let read = BufReader::new(io::stdin().lock().take(LONGEST)).read_line(&mut line);
+    let read = BufReader::new(io::stdin().lock().take(LONGEST as u64)).read_line(&mut line);
     let secret = Secret::new(line.trim_end_matches(['\r', '\n']));
     zeroize::Zeroize::zeroize(&mut line);
     match read {
@@ -49,17 +49,29 @@ pub(crate) fn typed(prompt: &str) -> Outcome<Secret> {
     let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(cannot)?;
     terminal.write_all(prompt.as_bytes()).map_err(cannot)?;
     let quiet = Quiet::new(&terminal).map_err(cannot)?;
-    let mut line = Vec::new();
-    let read = BufReader::new((&terminal).take(LONGEST)).read_until(b'\n', &mut line);
+    let read = read_line(&terminal);
     drop(quiet);
     // The line that was typed did not end the one of the prompt.
     let _ = terminal.write_all(b"\n");
-    read.map_err(cannot)?;
+    let line = read.map_err(cannot)?;
     if line.contains(&INTERRUPT) {
         return Err(Failure::new(Exit::Interrupted, "nothing was changed"));
     }
     let text = String::from_utf8(line).map_err(|_| Failure::new(Exit::Usage, "what was typed is not text"))?;
     Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+}
+
+/// A line, or what there is of it when somebody gives up.
+fn read_line(mut terminal: &File) -> io::Result<Vec<u8>> {
+    let (mut line, mut room) = (Vec::new(), [0; 1_024]);
+    while line.len() < LONGEST && !line.iter().any(|byte| [b'\n', INTERRUPT].contains(byte)) {
+        match terminal.read(&mut room)? {
+            0 => break,
+            length => line.extend_from_slice(&room[..length]),
+        }
+    }
+    zeroize::Zeroize::zeroize(&mut room);
+    Ok(line)
 }
 
 /// A terminal that does not show what is typed, until this is dropped.
@@ -86,4 +98,4 @@ impl Drop for Quiet<'_> {
 /// Ctrl-C, as a terminal hands it over.
 const INTERRUPT: u8 = 3;
 /// Longer than any secret.
-const LONGEST: u64 = 16 << 10;
+const LONGEST: usize = 16 << 10;

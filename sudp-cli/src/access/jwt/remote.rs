@@ -108,3 +108,6 @@ const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(86_400);
 /// How long it is left alone after it was asked: anybody can show a token with a key that nobody knows.
 const REST: Duration = web::REST;
+
+#[cfg(test)]
+mod tests;
