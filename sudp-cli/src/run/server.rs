@@ -233,7 +233,7 @@ impl App {
         }
         *last = Instant::now();
         if let Err(failure) = self.gate.turn_tickets() {
-            self.life.tell(Note::warn("sudp::server", failure));
+            self.life.tell(Note::warn("sudp::server", failure.message));
         }
         for session in server.sessions() {
             if let Some(ticket) = server.pass(session).and_then(|pass| self.gate.ticket(&pass)) {
