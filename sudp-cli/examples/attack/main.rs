@@ -141,7 +141,8 @@ fn speak(mut stream: TcpStream) -> std::io::Result<()> {
     Frame::Ping(1).emit(&mut frame);
     let mut message = vec![0x82, 0x80 | u8::try_from(frame.len()).unwrap(), 0, 0, 0, 0];
     message.append(&mut frame);
-    stream.read(&mut room)?;
+    // What is said to it does not matter, but that it is.
+    let _welcome = stream.read(&mut room)?;
     stream.write_all(&message)?;
     stream.read(&mut room).map(drop)
 }

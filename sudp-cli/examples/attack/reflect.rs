@@ -107,7 +107,8 @@ fn amplifier() -> SocketAddr {
             if let Ok((length, from)) = socket.recv_from(&mut room) {
                 waiting.push_back((Instant::now() + Duration::from_millis(100), length * FACTOR, from));
             }
-            while let Some((_, length, from)) = waiting.pop_front_if(|(at, ..)| *at <= Instant::now()) {
+            while let Some((_, length, from)) = waiting.front().copied().filter(|(at, ..)| *at <= Instant::now()) {
+                waiting.pop_front();
                 // Whoever has gone needs no answer.
                 let _ = socket.send_to(&vec![7; length], from);
             }

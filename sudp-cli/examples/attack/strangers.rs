@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Server, come, dial, quantiles};
@@ -45,11 +45,16 @@ pub(super) fn run(count: u64, seconds: u64) -> Result<String, String> {
         std::thread::sleep(Duration::from_millis(200));
     }
     let times = good.join().map_err(|_| "the good client was shut out".to_owned())?;
+    let limited = group.as_ref().map_or_else(|why| format!("SKIPPED: {why}"), |_| "yes".into());
     let figures = serde_json::json!({
         "attack": "strangers", "strangers": count, "dials": dials, "good": quantiles(times),
         "longest_stranger_s": lasted.as_secs_f64(), "server_peak_kib": server.memory("VmHWM"),
-        "server_cpu_s": server.cpu(), "group_64mib": group.map_or_else(|why| format!("SKIPPED: {why}"), |_| "yes".into()),
+        "server_cpu_s": server.cpu(), "group_64mib": limited,
     });
+    drop(server);
+    if let Ok(group) = group {
+        group.remove();
+    }
     Ok(figures.to_string())
 }
 
@@ -75,8 +80,8 @@ fn drip(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// A group of processes that has 64 MiB; it is gone with this, for its process is then.
-struct Group;
+/// A group of processes that has 64 MiB.
+struct Group(PathBuf);
 
 impl Group {
     fn new(process: u32) -> Result<Self, String> {
@@ -88,6 +93,12 @@ impl Group {
         fs::write(group.join(limit), (64 << 20).to_string()).map_err(|error| failed("no limit can be set", error))?;
         let tasks = group.join("cgroup.procs");
         fs::write(tasks, process.to_string()).map_err(|error| failed("no process can be put in", error))?;
-        Ok(Self)
+        Ok(Self(group))
+    }
+
+    /// Removes the group, whose process has ended.
+    fn remove(&self) {
+        // One that cannot be removed is empty, and costs nothing.
+        let _ = fs::remove_dir(&self.0);
     }
 }

@@ -11,7 +11,6 @@ use sudp_tokio::proto::link::{Answer, RequestHead};
 use sudp_tokio::proto::server::Identification;
 use sudp_tokio::{Admit, Admitted, Pass, Renewal, Stranger, Verdict, Visit};
 
-use super::audit::{Entry, What};
 use super::book::Book;
 use super::passwords::Passwords;
 use super::porch::Porch;
@@ -145,7 +144,7 @@ impl Gate {
         let (porch, reason) = (&self.0.porch, why.to_string());
         if *why == Why::Busy {
             // It says nothing of whoever asked, known or not.
-            porch.say(&Entry { from: Some(visit.from), reason: &reason, ..Entry::of(What::Refused) });
+            porch.refused(visit.from, &reason);
             return Verdict::Answer(Answer::unavailable(LATER));
         }
         porch.turn_away(since, visit.from, &visit.claim.head, &reason).await.into()

@@ -102,8 +102,7 @@ impl Porch {
             }
             Judgement::Never => {}
         }
-        self.count_refusal();
-        self.say(&Entry { from: Some(from), reason: "too many of its source wait", ..Entry::of(What::Refused) });
+        self.refused(from, "too many of its source wait");
         false
     }
 
@@ -114,13 +113,18 @@ impl Porch {
         self.say(&Entry { from, principal, via: &via, ..Entry::of(What::Admitted) });
     }
 
+    /// Counts and writes down that one is not let in, for no fault of its own.
+    pub(crate) fn refused(&self, from: SocketAddr, reason: &str) {
+        self.count_refusal();
+        self.say(&Entry { from: Some(from), reason, ..Entry::of(What::Refused) });
+    }
+
     /// What one gets to see who came at this moment and is not let in, for a reason that nobody is told but the audit.
     pub(crate) async fn turn_away(&self, since: Instant, from: SocketAddr, head: &RequestHead, why: &str) -> Stranger {
-        self.count_refusal();
         if shows_something(head) {
             self.penalties.failed(Instant::now(), from.ip());
         }
-        self.say(&Entry { from: Some(from), reason: why, ..Entry::of(What::Refused) });
+        self.refused(from, why);
         let answer = lock(&self.answers).answer(head);
         tokio::time::sleep(left(since.elapsed())).await;
         answer
