@@ -31,15 +31,22 @@ struct Stream {
     ordinal: Option<Ordinal>,
     /// The session's last words on it were written.
     parted: bool,
-    /// The hello that it answered, which may come once more; forgotten with the next message.
-    hello: Option<Bytes>,
+    /// What is remembered until the first message.
+    greeting: Option<Box<Greeting>>,
+}
+
+/// What a side remembers of the first words on a stream.
+#[derive(Debug)]
+enum Greeting {
+    /// The hello that a server has answered, which may come once more.
+    Answered(Bytes),
     /// What opens the welcome of a client that seals.
-    initiator: Option<Box<Initiator>>,
+    Sealed(Box<Initiator>),
 }
 
 impl Stream {
     fn is_copy(&self, message: &Bytes) -> bool {
-        self.hello.as_ref().is_some_and(|hello| is_copy(message, hello))
+        matches!(self.greeting.as_deref(), Some(Greeting::Answered(hello)) if is_copy(message, hello))
     }
 
     fn say_close(&mut self, code: Code) {
@@ -77,21 +84,23 @@ impl Carrier {
 
     /// Puts a link on a stream.
     pub(crate) fn put(&mut self, key: Key, link: Link, ordinal: Option<Ordinal>) {
-        self.streams.insert(key, Stream { link: Box::new(link), ordinal, parted: false, hello: None, initiator: None });
+        self.streams.insert(key, Stream { link: Box::new(link), ordinal, parted: false, greeting: None });
     }
 
     /// The welcome on this stream will be sealed, and all that follows.
     pub(crate) fn expect_sealed(&mut self, key: Key, initiator: Initiator) {
         if let Some(stream) = self.streams.get_mut(&key) {
             stream.link.expect_sealed();
-            stream.initiator = Some(Box::new(initiator));
+            stream.greeting = Some(Box::new(Greeting::Sealed(Box::new(initiator))));
         }
     }
 
     /// What a welcome says; if it had to be sealed, so is the stream from here on.
     pub(crate) fn open_welcome(&mut self, key: Key, raw: &Bytes) -> Result<Bytes, SealFault> {
         let Some(stream) = self.streams.get_mut(&key) else { return Err(SealFault::Changed) };
-        let Some(initiator) = stream.initiator.take() else { return Ok(raw.clone()) };
+        let Some(Greeting::Sealed(initiator)) = stream.greeting.take().map(|greeting| *greeting) else {
+            return Ok(raw.clone());
+        };
         let (welcome, sealer) = initiator.finish(raw)?;
         stream.link.begin_sealing(sealer, None);
         Ok(welcome)
@@ -100,7 +109,7 @@ impl Carrier {
     /// On an impatient client's link its hello may come a second time, as a message.
     pub(crate) fn expect_copy(&mut self, key: Key, hello: Bytes) {
         if let Some(stream) = self.streams.get_mut(&key) {
-            stream.hello = Some(hello);
+            stream.greeting = Some(Box::new(Greeting::Answered(hello)));
         }
     }
 
@@ -162,7 +171,7 @@ impl Carrier {
                 // It does not prove that the welcome was read.
                 (LinkEvent::Message(message), Some(_)) if stream.is_copy(&message) => {}
                 (LinkEvent::Message(message), Some(ordinal)) => {
-                    stream.hello = None;
+                    stream.greeting = None;
                     self.session.handle_message(now, ordinal, message);
                     self.part(now);
                 }
@@ -234,7 +243,7 @@ impl Carrier {
     pub(crate) fn dismiss(&mut self, now: Instant, key: Key, code: Code) {
         if let Some(stream) = self.streams.get_mut(&key) {
             // What may not be said in the clear is not said at all.
-            if stream.initiator.is_none() {
+            if stream.greeting.is_none() {
                 stream.say_close(code);
             }
             stream.link.close(now, NORMAL, "");
@@ -249,7 +258,7 @@ impl Carrier {
     /// Moves what the session has to say to the link, as far as it has room, and shows what to write.
     pub(crate) fn output(&mut self, now: Instant, key: Key) -> &[u8] {
         let Some(stream) = self.streams.get_mut(&key) else { return &[] };
-        let Stream { link, ordinal, parted, hello: _, initiator: _ } = stream;
+        let Stream { link, ordinal, parted, greeting: _ } = stream;
         let mut spent = None;
         if let Some(ordinal) = *ordinal
             && link.is_open()

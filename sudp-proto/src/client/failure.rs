@@ -236,7 +236,7 @@ fn http_words(status: u16) -> String {
         300..=399 => "a redirect, which is not followed; configure the address it points to",
         400 => "it does not understand the request; check that scheme and port belong together",
         401 | 403 => "it does not let us in; check the credentials",
-        404 => "nothing of that path is there; check the path",
+        404 => "nothing of that path is there, or nobody comes in without showing who it is; check the path",
         407 => "a proxy on the way wants credentials",
         426 => "it wants another version of the protocol; check that path and port are those of a SUDP server",
         429 => "it has had too many requests",
