@@ -190,8 +190,7 @@ impl Admit for Gate {
                 if same { gate.admit_as(&rules, identity) } else { Err(Why::NotGranted(identity.principal)) }
             });
             if let Err(why) = &admitted {
-                let who = &renewal.who.principal;
-                tracing::warn!(target: "sudp::session", from = %renewal.from, who, "a new credential was refused: {why}");
+                gate.0.porch.not_renewed(renewal.from, &renewal.who.principal, &why.to_string());
             }
             admitted.ok()
         }

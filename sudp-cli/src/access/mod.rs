@@ -56,7 +56,6 @@ pub(crate) struct Identity {
 
 /// How a client has shown who it is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[allow(dead_code, reason = "keys and tickets are shown in the hello, and judged beside what is here")]
 pub(crate) enum Via {
     /// Not at all.
     #[default]
@@ -71,8 +70,6 @@ pub(crate) enum Via {
     Key,
     /// By a password.
     Password,
-    /// By a ticket of an earlier session.
-    Ticket,
     /// By a token of ours.
     Token,
 }

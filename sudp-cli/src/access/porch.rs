@@ -119,6 +119,13 @@ impl Porch {
         self.say(&Entry { from: Some(from), reason, ..Entry::of(What::Refused) });
     }
 
+    /// Somebody who is in has shown a credential that is not good: it stays, and is one that guesses.
+    pub(crate) fn not_renewed(&self, from: SocketAddr, principal: &str, why: &str) {
+        self.penalties.failed(Instant::now(), from.ip());
+        let reason = format!("its new credential: {why}");
+        self.say(&Entry { from: Some(from), principal, reason: &reason, ..Entry::of(What::Refused) });
+    }
+
     /// What one gets to see who came at this moment and is not let in, for a reason that nobody is told but the audit.
     pub(crate) async fn turn_away(&self, since: Instant, from: SocketAddr, head: &RequestHead, why: &str) -> Stranger {
         if shows_something(head) {

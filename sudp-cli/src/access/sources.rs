@@ -97,7 +97,6 @@ impl Sources {
                 let same = token.stamp() == identity.stamp && !token.expired(SystemTime::now());
                 same.then(|| token.identity(name))
             }
-            Via::Ticket => VOUCHING.into_iter().find_map(|via| self.current(&Identity { via, ..identity.clone() })),
             Via::Certificate => (self.certificates && certificate::stamp(&identity.principal) == identity.stamp)
                 .then(|| identity.clone()),
             Via::Jwt => (self.jwt.as_ref()?.stamp() == identity.stamp).then(|| identity.clone()),
@@ -139,9 +138,6 @@ impl Sources {
         user.map(|user| user.identity(name)).ok_or(Why::UnknownUser)
     }
 }
-
-/// Ways in which a ticket can have come about.
-const VOUCHING: [Via; 6] = [Via::Password, Via::Token, Via::Jwt, Via::Introspection, Via::Certificate, Via::Key];
 
 /// A file of records that is followed.
 #[derive(Clone, Debug)]

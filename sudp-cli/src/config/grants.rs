@@ -124,7 +124,7 @@ pub(super) fn read(reader: &mut Reader<'_>, common: usize) -> Vec<Section> {
 /// Notes whom nobody can be, for nothing is configured that would say so.
 pub(super) fn possible(reader: &mut Reader<'_>, server: &Server) {
     let auth = &server.auth;
-    let (others, keys) = (auth.jwt.is_some() || auth.introspection.is_some(), !reader.is_default("server.auth.keys"));
+    let others = auth.jwt.is_some() || auth.introspection.is_some();
     let missing = |who: &Who| match who {
         Who::Everybody => None,
         Who::Group(_) => {
@@ -133,7 +133,7 @@ pub(super) fn possible(reader: &mut Reader<'_>, server: &Server) {
         }
         Who::Principal(name) => match name.split_once(':') {
             Some(("cert", _)) => (!auth.certificates).then_some("`server.auth.certificates`"),
-            Some(("key", _)) => (!keys).then_some("`server.auth.keys`"),
+            Some(("key", _)) => auth.keys.is_none().then_some("`server.auth.keys`"),
             Some(("token", _)) => auth.tokens.is_none().then_some("`server.auth.tokens`"),
             Some(_) => (!others).then_some("`server.auth.jwt` or `server.auth.introspection`"),
             None => (auth.users.is_none() && !others).then_some("`server.auth.users` or `server.auth.jwt`"),

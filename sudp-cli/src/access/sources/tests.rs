@@ -17,10 +17,6 @@ fn sources(users: &[(&'static str, User)], tokens: &[(&'static str, Token)], cer
     Sources { anonymous: false, users, tokens, certificates, keys: None, jwt: None, introspection: None }
 }
 
-fn ticket(identity: Identity) -> Identity {
-    Identity { via: Via::Ticket, ..identity }
-}
-
 #[test]
 fn who_was_let_in_stays_who_it_is_for_as_long_as_what_it_has_shown_is_good() {
     let (alice, later) = (user("one"), User { groups: vec!["ops".into()], ..user("one") });
@@ -57,14 +53,14 @@ fn a_ticket_is_good_for_whom_it_was_made_and_for_nobody_else() {
         ..Identity::default()
     };
     for who in [alice.identity("alice"), token.identity("alice"), certificate("cert:alice")] {
-        assert_eq!(all.current(&ticket(who.clone())), Some(who.clone()));
-        assert_eq!(all.current(&ticket(Identity { stamp: [7; 8], ..who.clone() })), None);
-        assert_eq!(sources(&[], &[], false).current(&ticket(who)), None);
+        assert_eq!(all.current(&who), Some(who.clone()));
+        assert_eq!(all.current(&Identity { stamp: [7; 8], ..who.clone() }), None);
+        assert_eq!(sources(&[], &[], false).current(&who), None);
     }
     // Of a name that somebody else has, too.
     let crossed = Identity { principal: "alice".into(), ..token.identity("alice") };
-    assert_eq!(all.current(&ticket(crossed)), None);
-    assert_eq!(all.current(&ticket(Identity::default())), None, "nobody has a ticket as anybody");
+    assert_eq!(all.current(&crossed), None);
+    assert_eq!(all.current(&Identity::default()), None, "nobody is let in as anybody");
 }
 
 #[test]
