@@ -30,61 +30,15 @@ use crate::error::{BindError, Gone};
 use crate::event::{Events, ServerEvent, Subscribers};
 use crate::lock;
 use crate::mailbox::{Mailbox, enlist};
+use crate::options::ServerOptions;
 use crate::resolve;
 use crate::runtime::{Runtime, Timer};
 use crate::sockets::Means;
 use crate::task::{Core, Engine};
-use crate::tcp::{self, TcpOptions};
+use crate::tcp;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
-use crate::udp::UdpOptions;
 use crate::watch::{About, Figures, Living, Sessions};
-
-/// What a server is started with.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ServerOptions {
-    /// Where it listens; port 0 lets the system choose.
-    pub listen: Vec<SocketAddr>,
-    /// Which requests are ours.
-    pub expect: ServerExpect,
-    /// Proxies whose `X-Forwarded-For` says where a request comes from. From anybody else it is ignored.
-    pub proxies: Vec<Network>,
-    /// How it speaks TLS; without it, it does not. What is reloaded counts for the next stream.
-    #[cfg(feature = "tls")]
-    pub tls: Option<Arc<ServerTls>>,
-    /// How links are sealed whose clients want that; without it, none is.
-    pub seal: Option<ServerSeal>,
-    /// Every cap.
-    pub limits: Limits,
-    /// Its name, stable over restarts; 0 is none.
-    pub id: u64,
-    /// Where the memory of its sessions comes from.
-    pub memory: Pool,
-    /// How TCP is used.
-    pub tcp: TcpOptions,
-    /// How UDP is used.
-    pub udp: UdpOptions,
-}
-
-impl ServerOptions {
-    /// The usual options, at the path `/sudp`.
-    pub fn new(listen: Vec<SocketAddr>) -> Self {
-        Self {
-            listen,
-            expect: ServerExpect { path: "/sudp".into(), ..ServerExpect::default() },
-            proxies: Vec::new(),
-            #[cfg(feature = "tls")]
-            tls: None,
-            seal: None,
-            limits: Limits::default(),
-            id: 0,
-            memory: Pool::memory(MEMORY, GUARANTEED),
-            tcp: TcpOptions::default(),
-            udp: UdpOptions::default(),
-        }
-    }
-}
 
 /// A server, which serves for as long as the handle to it is held.
 pub struct Server<R: Runtime> {
@@ -563,9 +517,6 @@ impl<R: Runtime> Future for Task<R> {
 
 /// Bits of a `u64` that do not fit the wire.
 const VARINT_SPARE: u32 = 2;
-/// Memory of all sessions, where nobody says otherwise.
-const MEMORY: u64 = 256 << 20;
-const GUARANTEED: u64 = 128 << 10;
 /// One part in so many of the memory is for sessions there are; of the last part in so many, some have to go.
 const SOFT: u64 = 10;
 const HARD: u64 = 20;

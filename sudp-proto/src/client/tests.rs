@@ -15,3 +15,7 @@ mod takeovers;
 mod wire;
 
 use super::*;
+use crate::access::Pool;
+use crate::config::Limits;
+use crate::config::client::{Scheme, ServerConfig};
+use crate::rng::Seed;
