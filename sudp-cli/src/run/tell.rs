@@ -139,14 +139,16 @@ pub(super) fn session(event: &Event, flows: bool) -> Option<Note> {
         }
         Event::LinkSuspect { ordinal } => Note::info("sudp::link", format!("link {} makes no progress", ordinal.0)),
         Event::LinkUp { ordinal } => Note::info("sudp::link", format!("link {} is up", ordinal.0)),
-        Event::Lost { code, in_doubt } => Note::warn(
-            "sudp::session",
-            format!(
-                "the server has lost the session ({}), and a new one begins; of {in_doubt} datagrams nobody knows \
-                 whether they arrived",
-                words(*code)
-            ),
-        ),
+        Event::Lost { code, in_doubt } => {
+            // It may be lost with the process that had it, or taken away on purpose.
+            let has = if matches!(code, Code::Denied | Code::Expired) { "taken away" } else { "lost" };
+            let why = words(*code);
+            let text = format!(
+                "the server has {has} the session ({why}), and a new one begins; of {in_doubt} datagrams nobody knows \
+                 whether they arrived"
+            );
+            Note::warn("sudp::session", text)
+        }
         Event::Paused => Note::info("sudp::session", "this machine or process was asleep for a while"),
         Event::Poisoned { number } => {
             Note::warn("sudp::session", format!("batch {} was dropped: link after link ended under it", number.0))

@@ -209,7 +209,7 @@ fn a_client_whose_token_was_replaced_is_back_with_what_its_command_says_next() {
     carries(&mut client, service);
     client.forget();
     let second = house.token("backup");
-    client.line("the server has lost the session");
+    client.line("the server has taken away the session");
     house.secret("token", &second);
     client.line("connected");
 }

@@ -78,7 +78,7 @@ fn a_client_is_known_by_its_key_alone() {
 
     fs::write(&keys, "# nobody any more\n").unwrap();
     server.signal(Signal::HUP);
-    client.line("the server has lost the session (not allowed)");
+    client.line("the server has taken away the session (not allowed)");
 }
 
 #[test]
