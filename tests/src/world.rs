@@ -66,6 +66,8 @@ pub struct World {
     audited_at: Nanos,
     /// How many links of the client have ended since the probes began.
     cuts: u32,
+    /// Answers that were withheld from sources that nothing had confirmed, before the probes.
+    withheld: u64,
     violations: Vec<String>,
 }
 
@@ -148,6 +150,7 @@ impl World {
             mixed_until: 0,
             audited_at: 0,
             cuts: 0,
+            withheld: 0,
             violations: Vec::new(),
             plan,
         };

@@ -11,6 +11,7 @@ use sudp_proto::config::client::{ClientConfig, Scheme, ServerConfig};
 use sudp_proto::driver::{Driver, Endpoint as _};
 use sudp_proto::link::{ClientSeal, Keypair};
 use sudp_proto::session::{InDoubt, Phase, Session, Tunnel, Way};
+use sudp_proto::stats::DropReason;
 use sudp_proto::wire::{Address, Code, Host as Name, TunnelId};
 
 use super::plan::{listen_address, server_address, service_address, service_name};
@@ -184,10 +185,21 @@ impl World {
     /// Tries every tunnel once more, gently.
     pub(super) fn start_probes(&mut self) {
         self.cuts = 0;
+        self.withheld = self.withheld();
         for tunnel in 0..self.plan.tunnels.len() {
             let rhythm = Rhythm::steady(Duration::from_millis(1_500));
             self.open_app(tunnel, rhythm, PROBE, Some(PROBES), crate::app::Manners::default(), true);
         }
+    }
+
+    /// How many answers sessions have withheld from sources that nothing had confirmed.
+    pub(super) fn withheld(&self) -> u64 {
+        let sessions = self.drivers.values().filter_map(|process| match &process.role {
+            Role::Client { driver, .. } => Some(driver.endpoint().session()),
+            Role::Session { driver, .. } => Some(driver.endpoint().session()),
+            Role::Incoming { .. } => None,
+        });
+        sessions.map(|session| session.counters().dropped_in[DropReason::Unconfirmed]).sum()
     }
 
     /// How many answers a service gives to one datagram.

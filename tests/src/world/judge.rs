@@ -305,8 +305,11 @@ impl World {
             // Links are replaced at their age at any time. What of class realtime was under way on one that
             // ended is sent again only while it is fresh; no two probes are under way at once.
             let cuts = if plan.treatment.class == Class::Realtime { self.cuts } else { 0 };
+            // Before a source has spoken twice, what it is answered with has a budget for all flows of its address.
+            let withheld = u64::from(each).min(self.withheld().saturating_sub(self.withheld));
+            let withheld = u32::try_from(withheld).expect("no more than one question is answered with");
             let came = received <= sent && received + cuts >= sent && answered == received * each;
-            if sent == 0 || !came || answers > answered || answers + cuts * each < answered {
+            if sent == 0 || !came || answers > answered || answers + cuts * each + withheld < answered {
                 let way = if plan.forward { "forward" } else { "reverse" };
                 let treatment = plan.treatment;
                 self.violate(format!(
