@@ -43,7 +43,7 @@ pub(crate) fn parse(text: &str, origin: &dyn Fn(u64, u64) -> Origin, problems: &
         },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 10_000 },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         strict_booleans: true,
         with_snippet: false,
         reject_unsupported_tags: true,

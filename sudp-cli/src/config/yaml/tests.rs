@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::show::scalar;
 
 fn read_all(text: &str) -> (Map, Vec<String>) {
     let mut problems = Vec::new();
@@ -26,13 +27,40 @@ fn problem(text: &str) -> String {
 
 #[test]
 fn a_value_is_what_stands_there_whatever_yaml_takes_it_for() {
-    for value in ["1e3", "0x10", "010", "1_000", "true", "no", "1.50", ".inf", "-5s", "12:30:45", "2026-11-21", "+7"] {
+    let values = [
+        "1e3",
+        "12e45678",
+        "-1e999",
+        "0x10",
+        "010",
+        "1_000",
+        "true",
+        "no",
+        "1.50",
+        ".inf",
+        ".NaN",
+        "-.INF",
+        "-5s",
+        "12:30:45",
+        "2026-11-21",
+        "+7",
+    ];
+    for value in values {
         assert_eq!(at(&format!("a: {{b: {value}}}"), "a.b").0, value);
         assert_eq!(at(&format!("a:\n  b: {value} # a comment\n"), "a.b").0, value);
         assert_eq!(at(&format!("a: {{b: \"{value}\"}}"), "a.b").0, value);
     }
     assert_eq!(at("a: {b: !!str 1e3}", "a.b").0, "1e3");
     assert_eq!(at("a: |\n  one\n  two\n", "a").0, "one\ntwo\n");
+}
+
+proptest! {
+    /// As the id of a token is written, that of any token.
+    #[test]
+    fn digits_and_letters_stay_what_they_are(value in "[0-9a-f]{1,4}[0-9e]{1,4}") {
+        let text = format!("a: {}\n", scalar(&value));
+        prop_assert_eq!(at(&text, "a").0, value);
+    }
 }
 
 #[test]
