@@ -25,6 +25,8 @@ pub(super) struct Attempt {
     /// The address that was tried last.
     to: Option<SocketAddr>,
     pub(super) shown: Shown,
+    /// How often the credential had changed when this was shown.
+    pub(super) changes: u64,
 }
 
 #[derive(Debug)]
@@ -75,8 +77,9 @@ impl Client {
         let unprotected = server.scheme == Scheme::Wss && self.tls.is_none();
         let address = self.proxies.get(&start.server).map_or(&server.address, |(address, _)| address).clone();
         let key = self.carrier.draw();
-        self.attempts
-            .insert(start.dial, Attempt { start, stage: Stage::Resolving(key), to: None, shown: Shown::Nothing });
+        let attempt =
+            Attempt { start, stage: Stage::Resolving(key), to: None, shown: Shown::Nothing, changes: self.changes };
+        self.attempts.insert(start.dial, attempt);
         if unprotected {
             return self.fail(now, start.dial, Outcome::Refused(PERMANENT), DialError::TlsMissing);
         }
@@ -177,7 +180,7 @@ impl Client {
         }
         if let Some(attempt) = self.attempts.get_mut(&start.dial) {
             attempt.stage = Stage::Upgrading(key, Greeting { ordinal: hello.ordinal, raw });
-            attempt.shown = shown;
+            (attempt.shown, attempt.changes) = (shown, self.changes);
         }
         // A link that cannot even begin has ended by now, and nothing that arrives would show it.
         while let Some(said) = self.carrier.poll_said(now, key) {
@@ -216,7 +219,7 @@ impl Client {
         for (name, value) in &self.headers {
             request = request.with_header(name, value)?;
         }
-        if let (Shown::Credential(_), Some(credential)) = (shown, &self.credential) {
+        if let (Shown::Credential, Some(credential)) = (shown, &self.credential) {
             request = request.with_header(AUTHORIZATION, credential.expose())?;
         }
         if !self.owner.is_empty() {
@@ -253,10 +256,10 @@ impl Client {
 
     /// Takes a welcome; names the link that lives by it.
     fn welcomed(&mut self, now: Instant, dial: DialId, key: Key, raw: &Bytes) -> Option<Ordinal> {
-        let Attempt { start, stage: Stage::Upgrading(_, hello), shown, .. } = self.attempts.get(&dial)? else {
+        let Attempt { start, stage: Stage::Upgrading(_, hello), .. } = self.attempts.get(&dial)? else {
             return None;
         };
-        let (server, ordinal, shown) = (start.server, hello.ordinal, *shown);
+        let (server, ordinal, outdated) = (start.server, hello.ordinal, self.outdated(dial));
         let Some(welcome) = Welcome::parse(raw).ok().filter(|welcome| welcome.ordinal == ordinal) else {
             self.unwelcome(now, dial, key, Code::Malformed);
             return None;
@@ -276,7 +279,7 @@ impl Client {
         self.carrier.attach(key, ordinal);
         self.server = Some(server);
         self.owner = welcome.owner.clone();
-        self.keep_ticket(server, shown, &welcome);
+        self.keep_ticket(server, outdated, &welcome);
         self.links.insert(ordinal, Attached { dial, since: now });
         self.upkeep.handle_attached(now, self.carrier.session.links().count());
         let resume = welcome.parameters.resume;
@@ -328,7 +331,7 @@ impl Client {
 
     fn refused(&mut self, now: Instant, dial: DialId, key: Key, refuse: Refuse) {
         self.carrier.abort(key);
-        if self.ticket_refused(dial, None, Some(refuse.code)) {
+        if self.shown_in_vain(dial, None, Some(refuse.code)) {
             return self.end_attempt(now, dial, Outcome::Burnt);
         }
         let by = Some(refuse.server).filter(|server| *server != 0);
@@ -351,7 +354,7 @@ impl Client {
         let Some(dial) = self.upgrading(key) else { return };
         let code = if let LinkEnd::Refused(refusal) = end { refusal.code.map(Code::from_u64) } else { None };
         if let LinkEnd::Refused(refusal) = end
-            && self.ticket_refused(dial, Some(refusal.status), code)
+            && self.shown_in_vain(dial, Some(refusal.status), code)
         {
             return self.end_attempt(now, dial, Outcome::Burnt);
         }

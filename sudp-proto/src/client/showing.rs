@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Client;
 use super::attempt::Attempt;
-use super::dial::DialId;
+use super::dial::{DialId, Purpose};
 use crate::credential::Credential;
 use crate::wire::{Code, Hello, Welcome};
 
@@ -12,8 +12,7 @@ use crate::wire::{Code, Hello, Welcome};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Shown {
     Nothing,
-    /// The credential, after so many changes of it.
-    Credential(u64),
+    Credential,
     Ticket,
 }
 
@@ -43,8 +42,8 @@ impl Client {
     }
 
     /// Takes the ticket of a welcome, unless it is for what is shown no more: then that is made up for.
-    pub(super) fn keep_ticket(&mut self, server: usize, shown: Shown, welcome: &Welcome) {
-        if matches!(shown, Shown::Credential(changes) if changes != self.changes) {
+    pub(super) fn keep_ticket(&mut self, server: usize, outdated: bool, welcome: &Welcome) {
+        if outdated {
             self.renew();
         } else if !welcome.ticket.is_empty() {
             self.tickets.insert(server, welcome.ticket.clone());
@@ -64,13 +63,20 @@ impl Client {
             hello.ticket = ticket.clone();
             return Shown::Ticket;
         }
-        if self.credential.is_some() { Shown::Credential(self.changes) } else { Shown::Nothing }
+        if self.credential.is_some() { Shown::Credential } else { Shown::Nothing }
     }
 
-    /// Whether a dial was refused for its ticket, as far as one can tell: that is forgotten, and the credential
-    /// shown at once. How long a ticket is good is the server's secret.
-    pub(super) fn ticket_refused(&mut self, dial: DialId, status: Option<u16>, code: Option<Code>) -> bool {
-        let Some(Attempt { start, shown: Shown::Ticket, .. }) = self.attempts.get(&dial) else { return false };
+    /// Whether a dial has shown what is shown no more. Who attaches shows nothing that could change.
+    pub(super) fn outdated(&self, dial: DialId) -> bool {
+        let attempt = self.attempts.get(&dial);
+        attempt.is_some_and(|attempt| attempt.start.purpose != Purpose::Join && attempt.changes != self.changes)
+    }
+
+    /// Whether a dial was refused, as far as one can tell, for something that the next one does not show: its ticket,
+    /// which is forgotten, since how long it is good is the server's secret, or what was replaced in the meantime.
+    pub(super) fn shown_in_vain(&mut self, dial: DialId, status: Option<u16>, code: Option<Code>) -> bool {
+        let outdated = self.outdated(dial);
+        let Some(Attempt { start, shown, .. }) = self.attempts.get(&dial) else { return false };
         let for_it = match (code, status) {
             (Some(code), _) => {
                 matches!(code, Code::Denied | Code::BadProof | Code::Expired | Code::Unknown | Code::Malformed)
@@ -78,7 +84,7 @@ impl Client {
             (None, Some(status)) => matches!(status, 400..=499) && !matches!(status, 408 | 426 | 429),
             (None, None) => false,
         };
-        for_it && self.tickets.remove(&start.server).is_some()
+        for_it && (outdated || *shown == Shown::Ticket && self.tickets.remove(&start.server).is_some())
     }
 }
 

@@ -191,3 +191,42 @@ fn a_client_whose_credential_is_still_to_come_dials_nobody() {
     client.set_credential(now, bearer("here it is"));
     assert!(matches!(client.poll_order(now), Some(Order::Dial { .. })));
 }
+
+/// How a refusal of what is no longer shown is taken, while its answer is still on its way.
+fn refused_while_it_changes(first: Option<&str>, links: usize) {
+    let mut rig = Rig::new(links);
+    rig.hosts[0].wants = Some("Bearer good");
+    rig.latency = ms(200);
+    let now = rig.now;
+    rig.client.set_credential(now, first.and_then(bearer));
+    rig.run(ms(700));
+    assert_eq!((rig.hosts[0].claims.len(), rig.client.poll_failure().is_none()), (1, true), "the answer is under way");
+    let now = rig.now;
+    rig.client.set_credential(now, bearer("good"));
+    rig.run(secs(3));
+    assert_eq!(rig.hosts[0].standing().len(), 1, "{first:?}");
+    assert!(rig.client.poll_failure().is_none(), "nothing that is shown was refused");
+}
+
+#[test]
+fn what_is_refused_after_it_was_replaced_says_nothing_of_what_is_shown_now() {
+    refused_while_it_changes(Some("bad"), 1);
+    refused_while_it_changes(None, 1);
+}
+
+#[test]
+fn a_ticket_that_is_refused_after_its_credential_was_replaced_costs_no_time_either() {
+    let mut rig = rig("Bearer one", "one", 1);
+    rig.hosts[0].ticket = ticket(b"for one");
+    rig.run(secs(12));
+    rig.latency = ms(200);
+    rig.restart_host(0);
+    (rig.hosts[0].wants, rig.hosts[0].ticket) = (Some("Bearer two"), ticket(b"for two"));
+    while rig.hosts[0].claims.iter().all(|claim| claim.hello.attach.is_some()) {
+        rig.run(ms(10));
+    }
+    let now = rig.now;
+    rig.client.set_credential(now, bearer("two"));
+    rig.run(secs(3));
+    assert_eq!(rig.hosts[0].standing().len(), 1);
+}
