@@ -79,7 +79,22 @@ fn the_table_is_bounded_and_forgets_who_is_quiet() {
     }
     assert_eq!(replies.sources(), 1_024);
     assert!(!replies.admit(now, victim(4_999), 1), "for whom there is no account there is no answer");
+    assert!(replies.admit(now, victim(1_023), 4_096), "but for whom there is one, as ever");
     replies.heard(now + secs(11), victim(9_999), 60);
+    assert_eq!(replies.sources(), 1);
+}
+
+#[test]
+fn a_full_table_is_looked_through_once_a_second_and_not_at_every_datagram() {
+    let limits = Limits { reply_sources: 4, ..Limits::default() };
+    let (replies, now) = (Replies::new(&limits), epoch());
+    for number in 0..4 {
+        replies.heard(now, victim(number), 60);
+    }
+    assert!(!replies.admit(now + ms(9_500), victim(9), 1), "nobody has been quiet for long enough");
+    assert!(!replies.admit(now + ms(10_499), victim(9), 1), "all have, and nobody looks");
+    assert_eq!(replies.sources(), 4);
+    assert!(replies.admit(now + ms(10_500), victim(9), 1));
     assert_eq!(replies.sources(), 1);
 }
 
