@@ -6,22 +6,22 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::dial::{DialId, Outcome, PathFailure, Purpose, Race, Refusal, RefusalKind, Start, State};
+use super::answer::PERMANENT;
+use super::dial::{DialId, Outcome, PathFailure, Purpose, Race, Start, State};
 use super::showing::{AUTHORIZATION, Shown};
-use super::{Attached, Client, DialError, DialFailure};
+use super::{Client, DialError, DialFailure};
 use crate::config::client::Scheme;
 use crate::driver::{Key, Order};
 use crate::event::LinkLoss;
-use crate::link::{self, ClientUpgrade, Initiator, Link, LinkEnd, LinkStage, ProxyEnd, SealFault, UpgradeError};
+use crate::link::{self, ClientUpgrade, Initiator, Link, LinkStage, UpgradeError};
 use crate::rng::Seed;
-use crate::session::AttachError;
-use crate::wire::{Code, Frame, Hello, Host, Ordinal, Refuse, Welcome, base64, next_frame};
+use crate::wire::{Hello, Host, Ordinal, base64};
 
 /// A dial under way.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) start: Start,
-    stage: Stage,
+    pub(super) stage: Stage,
     /// The address that was tried last.
     to: Option<SocketAddr>,
     pub(super) shown: Shown,
@@ -30,7 +30,7 @@ pub(super) struct Attempt {
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     Resolving(Key),
     /// Streams by the number of their address in the race.
     Racing(Race, Vec<Runner>),
@@ -41,14 +41,14 @@ enum Stage {
 
 /// The hello that was sent.
 #[derive(Debug)]
-struct Greeting {
-    ordinal: Ordinal,
-    raw: Bytes,
+pub(super) struct Greeting {
+    pub(super) ordinal: Ordinal,
+    pub(super) raw: Bytes,
 }
 
 /// One of the addresses of a race.
 #[derive(Debug)]
-struct Runner {
+pub(super) struct Runner {
     to: SocketAddr,
     /// Its stream, until that fails.
     key: Option<Key>,
@@ -232,200 +232,6 @@ impl Client {
         Ok(request)
     }
 
-    /// The first message on a link: the welcome, or why there is none.
-    pub(super) fn first_message(&mut self, now: Instant, key: Key, mut message: Bytes) {
-        let Some(dial) = self.upgrading(key) else { return };
-        match next_frame(&mut message) {
-            Ok(Some(Frame::Welcome(raw))) => {
-                let raw = match self.carrier.open_welcome(key, &raw) {
-                    // Nothing that is not sealed stands beside what is.
-                    Ok(raw) if self.seal.is_none() || message.is_empty() => raw,
-                    Ok(_) => return self.unwelcome(now, dial, key, Code::Malformed),
-                    Err(fault) => return self.unsealed(now, dial, key, fault),
-                };
-                if let Some(ordinal) = self.welcomed(now, dial, key, &raw) {
-                    // A welcome only begins its message.
-                    self.carrier.session.handle_message(now, ordinal, message);
-                }
-            }
-            Ok(Some(Frame::Hello(asked))) if asked.is_empty() => self.send_hello(now, dial, key),
-            Ok(Some(Frame::Refuse(refuse))) => self.refused(now, dial, key, refuse),
-            Ok(_) | Err(_) => self.unwelcome(now, dial, key, Code::Malformed),
-        }
-    }
-
-    /// Takes a welcome; names the link that lives by it.
-    fn welcomed(&mut self, now: Instant, dial: DialId, key: Key, raw: &Bytes) -> Option<Ordinal> {
-        let Attempt { start, stage: Stage::Upgrading(_, hello), .. } = self.attempts.get(&dial)? else {
-            return None;
-        };
-        let (server, ordinal, outdated) = (start.server, hello.ordinal, self.outdated(dial));
-        let Some(welcome) = Welcome::parse(raw).ok().filter(|welcome| welcome.ordinal == ordinal) else {
-            self.unwelcome(now, dial, key, Code::Malformed);
-            return None;
-        };
-        match self.carrier.session.welcome(now, &welcome) {
-            Ok(()) => {}
-            Err(AttachError::Contradiction(code)) => {
-                self.unwelcome(now, dial, key, code);
-                return None;
-            }
-            Err(AttachError::OtherSession | AttachError::Fenced(_) | AttachError::Closed) => {
-                self.decline(now, dial, key, Code::Done, Outcome::Abandoned);
-                return None;
-            }
-        }
-        self.attempts.remove(&dial);
-        self.carrier.attach(key, ordinal);
-        self.server = Some(server);
-        self.owner = welcome.owner.clone();
-        self.keep_ticket(server, outdated, &welcome);
-        self.links.insert(ordinal, Attached { dial, since: now });
-        self.upkeep.handle_attached(now, self.carrier.session.links().count());
-        let resume = welcome.parameters.resume;
-        self.dialer.handle_outcome(now, dial, Outcome::Attached { id: welcome.server, resume });
-        Some(ordinal)
-    }
-
-    /// A welcome cannot be taken. A session that was made for it is of no use; one that exists has only
-    /// this link less, for who knows whose fault it is.
-    fn unwelcome(&mut self, now: Instant, dial: DialId, key: Key, code: Code) {
-        self.note(dial, DialError::Welcome);
-        self.decline(now, dial, key, code, Outcome::Refused(TRANSIENT));
-    }
-
-    /// A welcome that had to be sealed is not, or not by the server whose key we have.
-    fn unsealed(&mut self, now: Instant, dial: DialId, key: Key, fault: SealFault) {
-        let (why, refusal) = match fault {
-            SealFault::Plain => (DialError::Unsealed, PERMANENT),
-            // The server has opened our hello, so its key is right: it is the way that is at fault.
-            SealFault::Changed | SealFault::Spent => (DialError::Sealing, TRANSIENT),
-        };
-        self.note(dial, why);
-        self.take_attempt(now, dial);
-        self.carrier.close(now, key, Code::Sealing);
-        self.dialer.handle_outcome(now, dial, Outcome::Refused(refusal));
-    }
-
-    fn decline(&mut self, now: Instant, dial: DialId, key: Key, code: Code, outcome: Outcome) {
-        let joins = self.attempts.get(&dial).is_some_and(|attempt| attempt.start.purpose == Purpose::Join);
-        self.take_attempt(now, dial);
-        if joins && self.carrier.session.id().is_some() {
-            self.carrier.close(now, key, code);
-        } else {
-            self.carrier.dismiss(now, key, code);
-        }
-        self.dialer.handle_outcome(now, dial, outcome);
-    }
-
-    /// The hello did not come through in the request, so it is said once more.
-    fn send_hello(&mut self, now: Instant, dial: DialId, key: Key) {
-        let Some(Attempt { stage: Stage::Upgrading(_, hello), .. }) = self.attempts.get(&dial) else { return };
-        let mut frame = Vec::new();
-        Frame::Hello(hello.raw.clone()).emit(&mut frame);
-        if !self.carrier.send(key, &frame) {
-            let why = DialError::Broken(io::ErrorKind::BrokenPipe);
-            self.fail(now, dial, Outcome::PathFailed(PathFailure::Broken), why);
-        }
-    }
-
-    fn refused(&mut self, now: Instant, dial: DialId, key: Key, refuse: Refuse) {
-        self.carrier.abort(key);
-        if self.shown_in_vain(dial, None, Some(refuse.code)) {
-            return self.end_attempt(now, dial, Outcome::Burnt);
-        }
-        let by = Some(refuse.server).filter(|server| *server != 0);
-        let outcome = self.judge_code(dial, Some(refuse.code), by, refuse.retry_after);
-        let why = DialError::Refused { code: refuse.code, retry_after: refuse.retry_after };
-        self.fail(now, dial, outcome.unwrap_or(Outcome::Refused(TRANSIENT)), why);
-        self.forbidden(now, Some(refuse.code));
-    }
-
-    /// A server that denies a session its links has taken it away.
-    fn forbidden(&mut self, now: Instant, code: Option<Code>) {
-        let session = &mut self.carrier.session;
-        if code == Some(Code::Denied) && session.id().is_some() && session.links().next().is_none() {
-            session.lose(now, Code::Denied);
-        }
-    }
-
-    /// A stream ended before it carried the session.
-    pub(super) fn upgrade_ended(&mut self, now: Instant, key: Key, end: &LinkEnd) {
-        let Some(dial) = self.upgrading(key) else { return };
-        let code = if let LinkEnd::Refused(refusal) = end { refusal.code.map(Code::from_u64) } else { None };
-        if let LinkEnd::Refused(refusal) = end
-            && self.shown_in_vain(dial, Some(refusal.status), code)
-        {
-            return self.end_attempt(now, dial, Outcome::Burnt);
-        }
-        let outcome = match end {
-            LinkEnd::Refused(refusal) => {
-                self.judge_code(dial, code, refusal.server, refusal.retry_after).unwrap_or_else(|| {
-                    // Redirects are not followed: nobody named where they lead.
-                    Outcome::Refused(Refusal::from_status(refusal.status, refusal.retry_after, None))
-                })
-            }
-            LinkEnd::Tls(end) if end.is_permanent() => Outcome::Refused(PERMANENT),
-            LinkEnd::Answer(_) | LinkEnd::Violation(_) | LinkEnd::Closed { .. } => Outcome::Refused(TRANSIENT),
-            LinkEnd::Timeout(_) => Outcome::PathFailed(PathFailure::TimedOut),
-            LinkEnd::Proxy(end) => refused_by_proxy(*end).unwrap_or(Outcome::PathFailed(PathFailure::Broken)),
-            LinkEnd::Tls(_) | LinkEnd::Truncated | LinkEnd::Aborted | LinkEnd::Spent | LinkEnd::Request { .. } => {
-                Outcome::PathFailed(PathFailure::Broken)
-            }
-        };
-        self.note(dial, end.into());
-        if matches!(end, LinkEnd::Tls(_)) {
-            // The stream stays until the server has been told why it is not trusted.
-            self.take_attempt(now, dial);
-            self.dialer.handle_outcome(now, dial, outcome);
-        } else {
-            self.end_attempt(now, dial, outcome);
-        }
-        self.forbidden(now, code);
-    }
-
-    /// A stream broke before it carried the session.
-    pub(super) fn upgrade_broken(&mut self, now: Instant, key: Key, why: io::ErrorKind) {
-        if let Some(dial) = self.upgrading(key) {
-            self.fail(now, dial, Outcome::PathFailed(PathFailure::Broken), DialError::Broken(why));
-        }
-    }
-
-    /// What a SUDP server's own code says about a dial; none if it says no more than the status.
-    fn judge_code(
-        &self,
-        dial: DialId,
-        code: Option<Code>,
-        by: Option<u64>,
-        retry_after: Option<Duration>,
-    ) -> Option<Outcome> {
-        let joins = self.attempts.get(&dial).is_some_and(|attempt| attempt.start.purpose == Purpose::Join);
-        let refusal = |kind| Some(Outcome::Refused(Refusal { kind, retry_after }));
-        match code? {
-            Code::OrdinalBurnt => Some(Outcome::Burnt),
-            Code::UnknownSession | Code::BadProof if joins => Some(Outcome::UnknownSession { by }),
-            Code::Evicted | Code::Stale => Some(Outcome::Evicted),
-            Code::Full | Code::GoingAway => refusal(RefusalKind::Transient),
-            Code::Denied
-            | Code::Expired
-            | Code::Version
-            | Code::Malformed
-            | Code::Limit
-            | Code::Sealing
-            | Code::Unsealed => refusal(RefusalKind::Permanent),
-            Code::BadProof
-            | Code::Count
-            | Code::Done
-            | Code::Idle
-            | Code::Other(_)
-            | Code::Poison
-            | Code::Silent
-            | Code::Unknown
-            | Code::UnknownSession
-            | Code::Unreachable => None,
-        }
-    }
-
     /// The session no longer waits for the welcome of this ordinal.
     pub(super) fn fenced(&mut self, now: Instant, ordinal: Ordinal) {
         let is = |attempt: &Attempt| matches!(&attempt.stage, Stage::Upgrading(_, hello) if hello.ordinal == ordinal);
@@ -460,13 +266,13 @@ impl Client {
     }
 
     /// Ends a dial that came to nothing, and says why.
-    fn fail(&mut self, now: Instant, dial: DialId, outcome: Outcome, why: DialError) {
+    pub(super) fn fail(&mut self, now: Instant, dial: DialId, outcome: Outcome, why: DialError) {
         self.note(dial, why);
         self.end_attempt(now, dial, outcome);
     }
 
     /// Keeps why a dial came to nothing, for whoever asks.
-    fn note(&mut self, dial: DialId, why: DialError) {
+    pub(super) fn note(&mut self, dial: DialId, why: DialError) {
         let Some(Attempt { start, to, shown, .. }) = self.attempts.get(&dial) else { return };
         let Some(server) = self.config.servers.get(start.server) else { return };
         let proxy = self.proxies.get(&start.server).map(|(address, _)| address.clone());
@@ -488,7 +294,7 @@ impl Client {
     }
 
     /// Ends a dial, and names the streams it had.
-    fn take_attempt(&mut self, now: Instant, dial: DialId) -> Vec<Key> {
+    pub(super) fn take_attempt(&mut self, now: Instant, dial: DialId) -> Vec<Key> {
         let Some(attempt) = self.attempts.remove(&dial) else { return Vec::new() };
         if let Stage::Upgrading(_, hello) = &attempt.stage
             && hello.ordinal != Ordinal::FIRST
@@ -515,7 +321,7 @@ impl Client {
         })
     }
 
-    fn upgrading(&self, key: Key) -> Option<DialId> {
+    pub(super) fn upgrading(&self, key: Key) -> Option<DialId> {
         let is = |attempt: &Attempt| matches!(attempt.stage, Stage::Upgrading(upgrading, _) if upgrading == key);
         self.attempts.iter().find(|(_, attempt)| is(attempt)).map(|(dial, _)| *dial)
     }
@@ -534,19 +340,6 @@ fn failure(why: io::ErrorKind) -> PathFailure {
     }
 }
 
-/// What a proxy has decided against us; none if it merely could not, which is the path's failure.
-///
-/// Wrong credentials said again and again lock accounts.
-fn refused_by_proxy(end: ProxyEnd) -> Option<Outcome> {
-    match end {
-        ProxyEnd::Credentials | ProxyEnd::Reply(ProxyEnd::FORBIDDEN) => Some(Outcome::Refused(PERMANENT)),
-        ProxyEnd::Refused(status @ 400..=499) => Some(Outcome::Refused(Refusal::from_status(status, None, None))),
-        ProxyEnd::Early | ProxyEnd::Head(_) | ProxyEnd::Refused(_) | ProxyEnd::Reply(_) | ProxyEnd::Socks => None,
-    }
-}
-
-const PERMANENT: Refusal = Refusal { kind: RefusalKind::Permanent, retry_after: None };
-const TRANSIENT: Refusal = Refusal { kind: RefusalKind::Transient, retry_after: None };
 /// The dialler gives a dial up after this long; the race need not be shorter.
 const CONNECT: Duration = Duration::from_secs(10);
 /// A welcome that nobody waits for is awaited for this long, to be declined.

@@ -53,6 +53,7 @@
 pub mod dial;
 pub mod servers;
 
+mod answer;
 mod attempt;
 mod failure;
 mod setup;
