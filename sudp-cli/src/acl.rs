@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
 use serde::Serialize;
-use sudp_tokio::proto::access::{Decision, Destination, Grant, Own, Rule, RuleRef};
+use sudp_tokio::proto::access::{Decision, Destination, Grant, Own, RuleRef};
 use sudp_tokio::proto::wire::{Address, Host};
 
 use crate::access::Identity;
-use crate::access::book::{Book, Said};
+use crate::access::book::{Book, Named, Said};
 use crate::args::Output;
 use crate::config::load::Gathered;
 use crate::config::tree::{Map, Node, Origin, Value};
@@ -146,43 +146,24 @@ impl Asker<'_> {
         let at = SocketAddr::new(address, self.question.to.port);
         let forms: Vec<Form> = if self.question.bind {
             let decision = grant.decide_bind(sudp_tokio::now(), at);
-            let rules = grant.reverse.as_slice();
-            vec![self.form(address, decision, rules, grant, |index| said.reverse(index))]
+            let name =
+                |rule: RuleRef| Named::new(rule, &grant.reverse, grant.scope.as_ref(), |index| said.reverse(index));
+            vec![self.form(address, decision, name)]
         } else {
             let name = match &self.question.to.host {
                 Host::Name(name) => Some(&**name),
                 Host::Ip(_) => None,
             };
             let to = Destination { name, address: at };
-            let forms = grant.judgements(&to, own);
-            let rules = grant.rules.as_slice();
-            forms.map(|(form, decision)| self.form(form, decision, rules, grant, |index| said.rule(index))).collect()
+            let name = |rule: RuleRef| said.name(&self.question.who, rule);
+            grant.judgements(&to, own).map(|(form, decision)| self.form(form, decision, name)).collect()
         };
         Judged { address, allowed: forms.iter().all(|form| form.allowed), forms }
     }
 
-    fn form(
-        &self,
-        address: IpAddr,
-        decision: Decision,
-        rules: &[Rule],
-        grant: &Grant,
-        path: impl Fn(usize) -> String,
-    ) -> Form {
-        let Decision { allowed, rule } = decision;
-        let scope = grant.scope.as_ref().map_or(&[][..], |scope| scope.as_slice());
-        let (text, place) = match rule {
-            RuleRef::Rule(index) => (rules.get(index), Some(self.place(path(index)))),
-            RuleRef::Scope(index) => (scope.get(index), None),
-            RuleRef::Closed(_)
-            | RuleRef::Default
-            | RuleRef::Expired
-            | RuleRef::OutOfScope
-            | RuleRef::Own
-            | RuleRef::OwnPort
-            | RuleRef::PortZero => (None, None),
-        };
-        Form { address, allowed, reason: rule.to_string(), rule: text.map(ToString::to_string), place }
+    fn form(&self, address: IpAddr, decision: Decision, name: impl FnOnce(RuleRef) -> Named) -> Form {
+        let Named { rule, key, reason } = name(decision.rule);
+        Form { address, allowed: decision.allowed, reason, rule, place: key.map(|key| self.place(key)) }
     }
 
     fn place(&self, key: String) -> Place {

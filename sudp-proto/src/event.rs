@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::wire::{Code, FlowId, GoAway, Number, Ordinal, SessionId, TunnelId};
+use crate::access::Decision;
+use crate::wire::{Address, Code, FlowId, GoAway, Number, Ordinal, SessionId, TunnelId};
 
 /// Something the application may want to know. State is asked for; events only say that it changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -36,6 +37,20 @@ pub enum Event {
         flow: FlowId,
         /// Why.
         code: Code,
+    },
+    /// The grant was asked about a flow of the remote: when it is opened, for each destination that is denied, and when
+    /// what was allowed is not any more.
+    FlowJudged {
+        /// Which flow.
+        flow: FlowId,
+        /// Where it wants to send to, as the remote calls it. Nothing is sent there unless that is allowed.
+        to: Address,
+        /// The address that was judged, where it was one.
+        at: Option<SocketAddr>,
+        /// What was decided, and by what.
+        decision: Decision,
+        /// The version of the grant that has decided, whose rules are meant.
+        version: u64,
     },
     /// A flow began.
     FlowOpened {

@@ -28,6 +28,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) principal: &'a str,
     /// By what it was recognised.
     pub(crate) via: &'a str,
+    /// Where it wants to send to, if it is about that.
+    pub(crate) to: &'a str,
     /// Why.
     pub(crate) reason: &'a str,
     /// The rule that has decided, where one has.
@@ -42,6 +44,7 @@ pub(crate) enum What {
     Refused,
     Opened,
     Closed,
+    FlowOpened,
     FlowRefused,
 }
 
@@ -52,6 +55,7 @@ impl What {
             Self::Refused => "refused",
             Self::Opened => "opened",
             Self::Closed => "closed",
+            Self::FlowOpened => "flow opened",
             Self::FlowRefused => "flow refused",
         }
     }
@@ -60,7 +64,7 @@ impl What {
 impl Entry<'_> {
     /// Something that happened, of which nothing else is known.
     pub(crate) const fn of(what: What) -> Self {
-        Self { what, from: None, principal: "", via: "", reason: "", rule: None, session: None }
+        Self { what, from: None, principal: "", via: "", to: "", reason: "", rule: None, session: None }
     }
 }
 
@@ -70,27 +74,39 @@ impl Audit {
         file.map(|file| Trail::open(file, log)).transpose().map(Self)
     }
 
+    /// Whether what is written often, and is of no harm, is written down: into a file of its own, or a log that has room.
+    pub(crate) fn is_thorough(&self) -> bool {
+        self.0.is_some() || tracing::enabled!(target: "sudp::audit", tracing::Level::DEBUG)
+    }
+
     /// Writes a line.
     pub(crate) fn say(&self, entry: &Entry<'_>) {
-        let Entry { what, from, principal, via, reason, rule, session } = *entry;
+        let Entry { what, from, principal, via, to, reason, rule, session } = *entry;
         let (from, session) = (from.map(Source), session.map(Name));
+        // Whoever opens flow after flow shall not thereby hide what else becomes of it.
+        let apart = what == What::FlowOpened;
         let what = what.as_str();
         match &self.0 {
             Some(trail) => {
                 let from = from.as_ref().map(|from| ("from", from as &dyn Display));
                 let session = session.as_ref().map(|session| ("session", session as &dyn Display));
-                let words = [("principal", principal), ("via", via), ("reason", reason), ("rule", rule.unwrap_or(""))];
+                let rule = rule.unwrap_or_default();
+                let words = [("principal", principal), ("via", via), ("to", to), ("reason", reason), ("rule", rule)];
                 let words = words.iter().filter(|(_, word)| !word.is_empty());
                 let words = words.map(|(name, word)| (*name, word as &dyn Display));
                 let fields: Vec<_> = from.into_iter().chain(session).chain(words).collect();
-                trail.say(TARGET, what, &fields);
+                trail.say(TARGET, what, &fields, apart);
             }
             None => {
                 let (from, session) =
                     (from.as_ref().map(tracing::field::display), session.map(tracing::field::display));
                 let some = |word| Some(word).filter(|word: &&str| !word.is_empty());
-                let (principal, via, reason) = (some(principal), some(via), some(reason));
-                tracing::info!(target: "sudp::audit", from, session, principal, via, reason, rule, "{what}");
+                let (principal, via, to, reason) = (some(principal), some(via), some(to), some(reason));
+                if apart {
+                    tracing::debug!(target: "sudp::audit", from, session, principal, via, to, reason, rule, "{what}");
+                } else {
+                    tracing::info!(target: "sudp::audit", from, session, principal, via, to, reason, rule, "{what}");
+                }
             }
         }
     }
@@ -187,6 +203,22 @@ mod tests {
         assert!(lines.iter().any(|line| line["fields"]["principal"] == "alice"), "another source has its own budget");
         let left_out = lines.iter().find(|line| line["message"].as_str().unwrap().contains("left out")).unwrap();
         assert!(left_out["fields"]["lines"].as_u64().unwrap() > 9_900, "{left_out}");
+    }
+
+    #[test]
+    fn flow_after_flow_that_is_opened_hides_none_that_is_refused() {
+        let from = Some(SocketAddr::from(([192, 0, 2, 1], 4_711)));
+        let lines = lines(&folder("flows"), |audit| {
+            for _ in 0..1_000 {
+                audit.say(&Entry { from, to: "192.0.2.9:53", rule: Some("rule 1"), ..Entry::of(What::FlowOpened) });
+            }
+            audit.say(&Entry { from, to: "10.0.0.1:53", rule: Some("rule 2"), ..Entry::of(What::FlowRefused) });
+        });
+        assert!(lines.len() < 30, "{} lines", lines.len());
+        let refused = lines.iter().find(|line| line["message"] == "flow refused").unwrap();
+        assert_eq!((&refused["fields"]["to"], &refused["fields"]["rule"]), (&"10.0.0.1:53".into(), &"rule 2".into()));
+        let left_out = lines.iter().find(|line| line["message"].as_str().unwrap().contains("left out")).unwrap();
+        assert_eq!(left_out["fields"]["from"], "flow opened, 192.0.2.1");
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! decides alone, and of whom none speaks may do nothing. `server.rules` are for everybody: they are read before the
 //! rules of any section.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use sudp_tokio::proto::access::{Grant, Network, Pattern, Rule, Rules, Verb};
+use sudp_tokio::proto::access::{Grant, Network, Pattern, Rule, RuleRef, Rules, Verb};
 
 use super::{Identity, Via};
 use crate::config::Server as Settings;
@@ -31,6 +32,51 @@ impl Scope {
     /// A scope of these rules, in order; without any, nothing is left.
     pub(crate) fn new(rules: Rules) -> Self {
         Self(rules)
+    }
+}
+
+/// What has decided, as everybody knows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Named {
+    /// The rule that did, if one did, as it reads.
+    pub(crate) rule: Option<String>,
+    /// Its path in the configuration, if it stands there.
+    pub(crate) key: Option<String>,
+    /// What decided, in words.
+    pub(crate) reason: String,
+}
+
+impl Named {
+    /// What `decided` means among these rules, whose paths are known.
+    pub(crate) fn new(
+        decided: RuleRef,
+        rules: &Rules,
+        scope: Option<&Rules>,
+        path: impl FnOnce(usize) -> String,
+    ) -> Self {
+        let scope = scope.map_or(&[][..], Rules::as_slice);
+        let (rule, key) = match decided {
+            RuleRef::Rule(index) => (rules.as_slice().get(index), Some(path(index))),
+            RuleRef::Scope(index) => (scope.get(index), None),
+            RuleRef::Closed(_)
+            | RuleRef::Default
+            | RuleRef::Expired
+            | RuleRef::OutOfScope
+            | RuleRef::Own
+            | RuleRef::OwnPort
+            | RuleRef::PortZero
+            | RuleRef::Treatment => (None, None),
+        };
+        Self { rule: rule.map(ToString::to_string), key, reason: decided.to_string() }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.rule {
+            Some(rule) => write!(f, "`{rule}`, {}", self.key.as_ref().unwrap_or(&self.reason)),
+            None => f.write_str(&self.reason),
+        }
     }
 }
 
@@ -100,6 +146,13 @@ impl Said<'_> {
     pub(crate) fn expires(&self, who: &Identity) -> Option<SystemTime> {
         let section = self.entry().and_then(|(section, _)| section.expires);
         [section, who.expires].into_iter().flatten().min()
+    }
+
+    /// What a decision on a destination means.
+    pub(crate) fn name(&self, who: &Identity, decided: RuleRef) -> Named {
+        let rules = self.entry().map_or(&self.book.rules, |(_, rules)| rules);
+        let scope = who.scope.as_ref().map(|Scope(rules)| rules);
+        Named::new(decided, rules, scope, |index| self.rule(index))
     }
 
     /// The path of the section that decides, if one does.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use sudp_tokio::proto::access::Grant;
+use sudp_tokio::proto::access::{Grant, RuleRef};
 use sudp_tokio::proto::link::{Answer, RequestHead};
 use sudp_tokio::proto::server::Identification;
 use sudp_tokio::{Admit, Admitted, Pass, Renewal, Stranger, Verdict, Visit};
@@ -90,6 +90,15 @@ impl Gate {
     /// What whoever was admitted with this pass may do now; without a grant, nothing any more.
     pub(crate) fn grant(&self, pass: &Pass) -> Option<Grant> {
         self.rules().grant(pass.downcast_ref::<Identity>()?)
+    }
+
+    /// By which name everybody knows the rule of a grant of this version, of whoever was admitted with this pass.
+    pub(crate) fn name(&self, pass: &Pass, version: u64, rule: RuleRef) -> String {
+        let rules = self.rules();
+        let who = pass.downcast_ref::<Identity>().and_then(|who| rules.sources.current(who));
+        let said = who.as_ref().and_then(|who| rules.book.said(who)).filter(|_| rules.book.version() == version);
+        // Of what is in force no more there are only numbers.
+        said.zip(who.as_ref()).map_or_else(|| rule.to_string(), |(said, who)| said.name(who, rule).to_string())
     }
 
     /// Lets tickets be made by another key, when it is time for that.

@@ -77,6 +77,11 @@ impl Porch {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether what is of no harm is written down, too.
+    pub(super) fn is_thorough(&self) -> bool {
+        self.audit.is_thorough()
+    }
+
     /// Writes down what happened.
     pub(crate) fn say(&self, entry: &Entry<'_>) {
         self.audit.say(entry);

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use sudp_tokio::ServerEvent;
+use sudp_tokio::proto::access::{Decision, RuleRef};
 use sudp_tokio::proto::event::Event;
-use sudp_tokio::proto::wire::{Code, FlowId, SessionId};
+use sudp_tokio::proto::wire::{FlowId, Host, SessionId};
 
 use super::audit::{Entry, What};
 use super::porch::Porch;
@@ -29,12 +30,16 @@ impl Sessions {
 
 impl Porch {
     /// Whether an event is written down, of those that speak of flows.
-    pub(crate) fn minds(event: &ServerEvent) -> bool {
-        matches!(event, ServerEvent::Session(_, Event::FlowClosed { code: Code::Denied, .. }))
+    pub(crate) fn minds(&self, event: &ServerEvent) -> bool {
+        match event {
+            ServerEvent::Session(_, Event::FlowJudged { decision, .. }) => !decision.allowed || self.is_thorough(),
+            _ => false,
+        }
     }
 
-    /// Writes down what sessions begin and end, and what flows they may not have.
-    pub(crate) fn hear(&self, event: &ServerEvent) {
+    /// Writes down what sessions begin and end, and what flows they may have and may not. `rule` says by which name
+    /// everybody knows the rule of a session's grant of some version.
+    pub(crate) fn hear(&self, event: &ServerEvent, rule: impl FnOnce(SessionId, u64, RuleRef) -> String) {
         match event {
             ServerEvent::Founded { session, from, principal } => {
                 self.sessions.insert(*session, *from, principal);
@@ -47,21 +52,32 @@ impl Porch {
             }
             ServerEvent::Session(session, Event::Closed { code, .. }) => {
                 let known = lock(&self.sessions.0).remove(session);
-                self.say_of(*session, known.as_ref(), What::Closed, &words(*code));
+                self.say_of(*session, known.as_ref(), Entry { reason: &words(*code), ..Entry::of(What::Closed) });
             }
-            ServerEvent::Session(session, Event::FlowClosed { flow: FlowId(flow), code: Code::Denied }) => {
+            ServerEvent::Session(session, Event::FlowJudged { flow: FlowId(flow), to, at, decision, version })
+                if self.minds(event) =>
+            {
                 let known = lock(&self.sessions.0).get(session).cloned();
-                let reason = format!("flow {flow}: {}", words(Code::Denied));
-                self.say_of(*session, known.as_ref(), What::FlowRefused, &reason);
+                let Decision { allowed, rule: decided } = *decision;
+                let (what, verdict) =
+                    if allowed { (What::FlowOpened, "allowed") } else { (What::FlowRefused, "not allowed") };
+                let reason = format!("flow {flow}: {verdict}");
+                let to = match (&to.host, at) {
+                    (Host::Name(_), Some(at)) => format!("{to} ({})", at.ip()),
+                    (Host::Name(_), None) | (Host::Ip(_), _) => to.to_string(),
+                };
+                let rule = rule(*session, *version, decided);
+                let entry = Entry { reason: &reason, to: &to, rule: Some(&rule), ..Entry::of(what) };
+                self.say_of(*session, known.as_ref(), entry);
             }
             ServerEvent::AcceptPaused { .. } | ServerEvent::Ended { .. } | ServerEvent::Session(..) | _ => {}
         }
     }
 
-    fn say_of(&self, session: SessionId, known: Option<&(SocketAddr, String)>, what: What, reason: &str) {
+    fn say_of(&self, session: SessionId, known: Option<&(SocketAddr, String)>, entry: Entry<'_>) {
         let (session, from) = (Some(session), known.map(|(from, _)| *from));
         let principal = known.map_or("", |(_, principal)| principal);
-        self.say(&Entry { session, from, principal, reason, ..Entry::of(what) });
+        self.say(&Entry { session, from, principal, ..entry });
     }
 }
 

@@ -104,13 +104,14 @@ impl Trail {
         Ok(Self(shared))
     }
 
-    /// Writes a line, of words that others may have said.
-    pub(crate) fn say(&self, target: &str, message: &str, fields: &[(&str, &dyn fmt::Display)]) {
+    /// Writes a line, of words that others may have said. One that stands apart takes nothing from the budget that its
+    /// source has for other messages.
+    pub(crate) fn say(&self, target: &str, message: &str, fields: &[(&str, &dyn fmt::Display)], apart: bool) {
         let line = self.0.line(Level::INFO, target, |line| {
             line.words("message", format_args!("{message}"));
             fields.iter().for_each(|(name, value)| line.words(name, format_args!("{value}")));
         });
-        self.0.put(line);
+        self.0.put(line, Some(message).filter(|_| apart));
     }
 }
 
@@ -202,10 +203,15 @@ impl Shared {
         Line::new(unpack(self.shape.load(Ordering::Relaxed)), about, record)
     }
 
-    /// Puts a line where the writer finds it, unless whom it speaks of has none left.
-    fn put(&self, Line { text, source }: Line) {
+    /// Puts a line where the writer finds it, unless whom it speaks of has none left, be it of lines with this message
+    /// alone.
+    fn put(&self, Line { text, source }: Line, apart: Option<&str>) {
         if let Some(source) = source {
             let (now, source) = (Instant::now(), Source::new(source.as_str()));
+            let source = match apart {
+                Some(message) => Source::Name(format!("{message}, {source}").into()),
+                None => source,
+            };
             let mut budget = self.budget();
             let told = budget.due().is_some();
             let admitted = budget.admit(now, source, text.len());
@@ -241,7 +247,7 @@ struct Lines(Arc<Shared>);
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let about = event.metadata();
-        self.0.put(self.0.line(*about.level(), about.target(), |fields| event.record(fields)));
+        self.0.put(self.0.line(*about.level(), about.target(), |fields| event.record(fields)), None);
     }
 }
 

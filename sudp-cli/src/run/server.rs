@@ -151,10 +151,10 @@ impl App {
     /// Tells what happens until it is to end; then it ends in peace.
     async fn serve(&self) -> Outcome {
         let Some(server) = self.server() else { return Ok(()) };
-        let life = Arc::clone(&self.life);
+        let (life, porch) = (Arc::clone(&self.life), Arc::clone(&self.porch));
         let mut events = server.events_where(move |event| {
             let of_flow = matches!(event, ServerEvent::Session(_, event) if tell::is_of_flow(event));
-            !of_flow || Porch::minds(event) || life.minds_flows()
+            !of_flow || porch.minds(event) || life.minds_flows()
         });
         let stopped = self.life.stopped(1);
         tokio::pin!(stopped);
@@ -195,7 +195,7 @@ impl App {
                 () = &mut drained => break,
                 Some(event) = events.next() => {
                     self.tell(&event);
-                    self.porch.hear(&event);
+                    self.porch.hear(&event, |_, _, rule| rule.to_string());
                 }
             }
         }
@@ -205,7 +205,11 @@ impl App {
 
     async fn on_event(&self, server: &Server<Threads>, event: &ServerEvent) {
         self.tell(event);
-        self.porch.hear(event);
+        self.porch.hear(event, |session, version, rule| match server.pass(session) {
+            Some(pass) => self.gate.name(&pass, version, rule),
+            // It has ended, and nobody knows any more what was granted to it.
+            None => rule.to_string(),
+        });
         // It may have been admitted just before the rules changed.
         if let ServerEvent::Founded { session, .. } = event
             && self.gate.has_changed()

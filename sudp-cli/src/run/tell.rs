@@ -171,7 +171,7 @@ pub(super) fn session(event: &Event, flows: bool) -> Option<Note> {
 
 /// Whether it speaks of a flow, of which there may be very many.
 pub(super) fn is_of_flow(event: &Event) -> bool {
-    matches!(event, Event::FlowClosed { .. } | Event::FlowOpened { .. })
+    matches!(event, Event::FlowClosed { .. } | Event::FlowJudged { .. } | Event::FlowOpened { .. })
 }
 
 /// A session's name, as everybody writes it.

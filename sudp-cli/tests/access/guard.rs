@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use sudp_tokio::proto::wire::{Hello, Ordinal, Parameters, Ticket};
 use sudp_tokio::tls::{ClientOptions, Trust};
 
-use super::rig::{Folder, PATIENCE, Sudp, answers, echo, run};
+use super::rig::{Folder, PATIENCE, Sudp, answers, echo, run, speaks_to};
 
 /// A server, and the address at which it listens.
 fn server(folder: &Folder, config: &str) -> (Sudp, SocketAddr, String) {
@@ -394,6 +394,44 @@ fn t10_who_guesses_waits_and_so_do_all_of_its_source_and_nobody_else() {
     let closed = audited(&folder, |line| line["message"] == "closed");
     assert_eq!(opened["fields"]["session"], closed["fields"]["session"]);
     assert_eq!(closed["fields"]["reason"], "its work is done");
+}
+
+#[test]
+fn t01_each_flow_is_written_down_with_the_rule_that_decided_as_acl_explain_names_it() {
+    let folder = Folder::new();
+    let (service, other) = (echo(), echo());
+    let config = |rules: &str| format!("server:\n  rules: [{rules}]\n  audit: {{file: audit.log}}\n");
+    let before = format!("'deny 127.0.0.0/8:{}', 127.0.0.0/8", other.port());
+    let file = folder.write("sudp.yaml", &config(&before));
+    let (server, url) = Sudp::server(&["--config", &file]);
+    let tunnels =
+        [format!("0:{service}?name=may"), format!("0:{other}?name=denied"), "0:10.1.2.3:9?name=closed".into()];
+    let mut client = Sudp::client(&url, &["-L", &tunnels[0], "-L", &tunnels[1], "-L", &tunnels[2]]);
+    let here = ["may", "denied", "closed"].map(|name| client.address(&format!("{name}: taking datagrams at ")));
+    answers(here[0], b"this one may");
+    let denied: Vec<_> = here[1..].iter().map(|at| speaks_to(*at)).collect();
+    denied.iter().for_each(|socket| assert!(socket.send(b"this one may not").is_ok()));
+
+    let line = |what: &'static str, to: &str| {
+        audited(&folder, |line| line["message"] == what && line["fields"]["to"] == to)["fields"].clone()
+    };
+    let opened = line("flow opened", &service.to_string());
+    assert_eq!(opened["rule"], "`allow 127.0.0.0/8`, server.rules[1]", "{opened}");
+    let refused = line("flow refused", &other.to_string());
+    let rule = format!("`deny 127.0.0.0/8:{}`, server.rules[0]", other.port());
+    assert_eq!(refused["rule"], *rule, "{refused}");
+    assert!(refused["reason"].as_str().unwrap().ends_with(": not allowed"), "{refused}");
+    assert_eq!(refused["session"], audited(&folder, |line| line["message"] == "opened")["fields"]["session"]);
+    run(&["acl", "explain", "*", &other.to_string(), "--config", &file]).with(1, "may not send to");
+    let explained = String::from_utf8(run(&["acl", "explain", "*", &other.to_string(), "--config", &file]).output);
+    assert!(explained.as_ref().unwrap().contains(&format!("by {rule} (")), "{explained:?}");
+    let closed = line("flow refused", "10.1.2.3:9");
+    assert!(closed["rule"].as_str().unwrap().contains("10.0.0.0/8"), "{closed}");
+
+    // One that is open is told again when other rules end it, by the name of the one that does.
+    folder.write("sudp.yaml", &config(&format!("127.0.0.0/8:{}, 'deny *', 127.0.0.0/8", other.port())));
+    server.signal(rustix::process::Signal::HUP);
+    assert_eq!(line("flow refused", &service.to_string())["rule"], "`deny *`, server.rules[1]");
 }
 
 #[test]

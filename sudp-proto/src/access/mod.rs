@@ -238,7 +238,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    const fn no(rule: RuleRef) -> Self {
+    pub(crate) const fn no(rule: RuleRef) -> Self {
         Self { allowed: false, rule }
     }
 }
@@ -264,6 +264,8 @@ pub enum RuleRef {
     Rule(usize),
     /// The rules allow it, and the rule of the scope with this index, from 0, does not.
     Scope(usize),
+    /// The class, or the number of copies, is not granted, whatever the destination.
+    Treatment,
 }
 
 impl fmt::Display for RuleRef {
@@ -278,6 +280,7 @@ impl fmt::Display for RuleRef {
             Self::PortZero => f.write_str("port 0"),
             Self::Rule(index) => write!(f, "rule {}", index.saturating_add(1)),
             Self::Scope(index) => write!(f, "rule {} of the scope", index.saturating_add(1)),
+            Self::Treatment => f.write_str("its class or its number of copies is not granted"),
         }
     }
 }

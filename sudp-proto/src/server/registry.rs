@@ -187,6 +187,7 @@ impl Registry {
             }
             Event::BooksDiffer { .. }
             | Event::FlowClosed { .. }
+            | Event::FlowJudged { .. }
             | Event::FlowOpened { .. }
             | Event::GoAway(_)
             | Event::LinkCleared { .. }

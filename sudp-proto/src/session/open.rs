@@ -7,7 +7,7 @@ use super::flow::{Direction, Flow, Inbound, Place, PlaceState};
 use super::queue::Slot;
 use super::tap::Spot;
 use super::{Access, Need, Role, Session};
-use crate::access::{Admit, Destination, Limiter, Seat};
+use crate::access::{Admit, Decision, Destination, Limiter, RuleRef, Seat};
 use crate::event::Event;
 use crate::stats::DropReason;
 use crate::wire::{Address, Class, Closed, Code, Control, FlowClose, FlowId, Host, Open, Record};
@@ -44,15 +44,20 @@ impl Session {
         let asked = |place: &Place| {
             place.state == PlaceState::Finding && place.address.port == port && is_name(&place.address, name)
         };
-        let allowed = answers.iter().take(ANSWERS).find(|at| self.judge(now, Some(name), **at));
-        let state = match allowed {
-            Some(at) => PlaceState::At(SocketAddr::new(at.ip(), port)),
-            None if answers.is_empty() => PlaceState::Denied(DropReason::Unreachable),
+        let Some(index) = self.flows.at(slot).and_then(|flow| flow.places.iter().position(asked)) else { return };
+        let mut judged = answers.iter().take(ANSWERS).map(|at| (*at, self.judge(now, Some(name), *at)));
+        let first = judged.next();
+        let chosen = first.filter(|(_, judged)| judged.allowed()).or_else(|| judged.find(|(_, it)| it.allowed()));
+        let state = match chosen {
+            Some((at, _)) => PlaceState::At(SocketAddr::new(at.ip(), port)),
+            None if first.is_none() => PlaceState::Denied(DropReason::Unreachable),
             None => PlaceState::Denied(DropReason::Denied),
         };
-        let Some(flow) = self.flows.at_mut(slot) else { return };
-        let Some(index) = flow.places.iter().position(asked) else { return };
-        flow.places[index].state = state;
+        if let Some((at, judged)) = chosen.or(first) {
+            self.tell_judged(slot, index, Some(SocketAddr::new(at.ip(), port)), judged);
+        }
+        let Some(place) = self.flows.at_mut(slot).and_then(|flow| flow.places.get_mut(index)) else { return };
+        place.state = state;
         self.settle_place(now, slot, index);
     }
 
@@ -69,6 +74,7 @@ impl Session {
             flow.limiter.set_rates(now, flow_rates);
             let open = flow.open.clone();
             if let Some(code) = self.refusal(&open) {
+                self.tell_refused(slot, code);
                 self.refuse_flow(now, slot, code);
                 continue;
             }
@@ -80,7 +86,9 @@ impl Session {
                     Host::Name(name) => Some(&**name),
                     Host::Ip(_) => None,
                 };
-                if !self.judge(now, name, at) {
+                let judged = self.judge(now, name, at);
+                if !judged.allowed() {
+                    self.tell_judged(slot, index, Some(at), judged);
                     self.deny_place(now, slot, index, DropReason::Denied);
                 }
             }
@@ -178,7 +186,10 @@ impl Session {
         let slot = self.flows.insert(flow, None, look);
         self.event(Event::FlowOpened { flow: id, tunnel, by_remote: true });
         match (refusal, destination) {
-            (Some(code), _) => self.refuse_flow(now, slot, code),
+            (Some(code), _) => {
+                self.tell_refused(slot, code);
+                self.refuse_flow(now, slot, code);
+            }
             (None, Some(destination)) => {
                 self.place(now, slot, destination);
             }
@@ -258,15 +269,17 @@ impl Session {
         if let Some(index) = flow.places.iter().position(|place| place.address == address) {
             return index;
         }
-        let state = match &address.host {
+        let (state, judged) = match &address.host {
             Host::Ip(ip) => {
                 let at = SocketAddr::new(*ip, address.port);
-                if self.judge(now, None, at) { PlaceState::At(at) } else { PlaceState::Denied(DropReason::Denied) }
+                let judged = self.judge(now, None, at);
+                let denied = PlaceState::Denied(DropReason::Denied);
+                (if judged.allowed() { PlaceState::At(at) } else { denied }, Some((at, judged)))
             }
             Host::Name(name) => {
                 let id = self.flows.at(slot).map_or(FlowId::CONTROL, Flow::id);
                 self.needs.push_back(Need::Resolve { flow: id, name: name.clone(), port: address.port });
-                PlaceState::Finding
+                (PlaceState::Finding, None)
             }
         };
         let cap = self.limits.destinations;
@@ -283,6 +296,9 @@ impl Session {
         if let Some(replaced) = replaced {
             // Nobody looks its name up any more, so nothing would ever come for what waits.
             self.drop_waiting(slot, &replaced.address, DropReason::Full);
+        }
+        if let Some((at, judged)) = judged {
+            self.tell_judged(slot, index, Some(at), judged);
         }
         self.settle_place(now, slot, index);
         index
@@ -355,13 +371,37 @@ impl Session {
     }
 
     /// Whether datagrams may go there: the one place where this is decided.
-    fn judge(&self, now: Instant, name: Option<&str>, address: SocketAddr) -> bool {
+    fn judge(&self, now: Instant, name: Option<&str>, address: SocketAddr) -> Judged {
         match (&self.access, self.role) {
-            (Some(Access { grant, own }), _) => grant.decide(now, &Destination { name, address }, own).allowed,
+            (Some(Access { grant, own }), _) => {
+                Judged::By(grant.decide(now, &Destination { name, address }, own), grant.version)
+            }
             // A client delivers where its own tunnels say, and nowhere else.
-            (None, Role::Client) => true,
-            (None, Role::Server) => false,
+            (None, Role::Client) => Judged::Without(true),
+            (None, Role::Server) => Judged::Without(false),
         }
+    }
+
+    /// Tells what a grant has decided on a place of a flow. Of further places that are allowed nobody is told: there
+    /// may be one for every datagram.
+    fn tell_judged(&mut self, slot: Slot, index: usize, at: Option<SocketAddr>, judged: Judged) {
+        let Judged::By(decision, version) = judged else { return };
+        let Some(flow) = self.flows.at(slot).filter(|flow| !flow.stopped && (index == 0 || !decision.allowed)) else {
+            return;
+        };
+        let Some(place) = flow.places.get(index) else { return };
+        let (flow, to) = (flow.id(), place.address.clone());
+        self.event(Event::FlowJudged { flow, to, at, decision, version });
+    }
+
+    /// Tells that a flow may not be treated as it wants to be.
+    fn tell_refused(&mut self, slot: Slot, code: Code) {
+        let Some(Access { grant, .. }) = self.access.as_ref().filter(|_| code == Code::Denied) else { return };
+        let version = grant.version;
+        let Some(flow) = self.flows.at(slot) else { return };
+        let Some(to) = flow.open.destination.clone() else { return };
+        let decision = Decision::no(RuleRef::Treatment);
+        self.event(Event::FlowJudged { flow: flow.id(), to, at: None, decision, version });
     }
 
     /// The remote took a flow: its source is forgiven earlier refusals.
@@ -370,6 +410,23 @@ impl Session {
             && self.flows.at(slot).is_some_and(|flow| flow.out == Direction::Open && flow.books.processed > 0)
         {
             self.flows.forgive(&key);
+        }
+    }
+}
+
+/// What came of a question where datagrams may go.
+#[derive(Clone, Copy, Debug)]
+enum Judged {
+    /// A grant of this version has decided.
+    By(Decision, u64),
+    /// No grant was asked.
+    Without(bool),
+}
+
+impl Judged {
+    const fn allowed(self) -> bool {
+        match self {
+            Self::By(Decision { allowed, .. }, _) | Self::Without(allowed) => allowed,
         }
     }
 }

@@ -5,6 +5,7 @@ mod choke;
 mod freeze;
 mod greedy;
 mod hostile;
+mod judged;
 mod late;
 mod pair;
 mod poison;

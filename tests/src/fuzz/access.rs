@@ -106,6 +106,7 @@ fn index(rule: RuleRef) -> Option<usize> {
         | RuleRef::Own
         | RuleRef::OwnPort
         | RuleRef::PortZero
-        | RuleRef::Scope(_) => None,
+        | RuleRef::Scope(_)
+        | RuleRef::Treatment => None,
     }
 }

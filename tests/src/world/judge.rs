@@ -361,6 +361,8 @@ fn word_of(event: &Event) -> (u64, &'static str) {
         Event::Detached => 2,
         Event::FlowClosed { .. } => 3,
         Event::FlowOpened { .. } => 4,
+        Event::FlowJudged { decision, .. } if decision.allowed => 25,
+        Event::FlowJudged { .. } => 24,
         Event::GoAway(_) => 5,
         Event::LinkCleared { .. } => 6,
         Event::LinkEnded { why, .. } => match why {
@@ -388,7 +390,7 @@ fn word_of(event: &Event) -> (u64, &'static str) {
 
 /// The word for an event's number.
 pub(super) fn event_word(number: u64) -> &'static str {
-    const WORDS: [&str; 24] = [
+    const WORDS: [&str; 26] = [
         "books differ",
         "session closed",
         "detached",
@@ -413,6 +415,8 @@ pub(super) fn event_word(number: u64) -> &'static str {
         "tunnel not bound",
         "other event",
         "link meddled with",
+        "flow denied",
+        "flow allowed",
     ];
     usize::try_from(number).ok().and_then(|number| WORDS.get(number)).copied().unwrap_or("?")
 }
