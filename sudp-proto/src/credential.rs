@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 /// The value of an `Authorization` header: a kind and its words, as in `Bearer abc`.
 ///
 /// It is a secret: it shows in no log and no error, goes to configured servers only, and only to found a session
-/// or to renew one that stands. Links attach by the proof of their session.
+/// or to renew one that stands. Links attach by the proof of their session. It is wiped with its last clone; what
+/// was sent of it is in buffers, here and in the kernel, until something else takes its place there.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Credential(Arc<str>);
+pub struct Credential(Arc<Zeroizing<Box<str>>>);
 
 /// Why a credential cannot be one. It is not shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -38,7 +41,7 @@ impl Credential {
         if !proper || value.trim() != value {
             return Err(CredentialError::Characters);
         }
-        Ok(Self(value.into()))
+        Ok(Self(Arc::new(Zeroizing::new(value.into()))))
     }
 
     /// A token: whoever has it is let in.
@@ -46,7 +49,7 @@ impl Credential {
         if token.is_empty() {
             return Err(CredentialError::Empty);
         }
-        Self::new(&format!("Bearer {token}"))
+        Self::new(&Zeroizing::new(["Bearer ", token].concat()))
     }
 
     /// A user and a password.
@@ -55,7 +58,9 @@ impl Credential {
         if user.contains(':') || [user, password].iter().any(|text| text.contains(char::is_control)) {
             return Err(CredentialError::Characters);
         }
-        Self::new(&format!("Basic {}", crate::link::base64(format!("{user}:{password}").as_bytes())))
+        let pair = Zeroizing::new(format!("{user}:{password}"));
+        let encoded = Zeroizing::new(crate::link::base64(pair.as_bytes()));
+        Self::new(&Zeroizing::new(["Basic ", &**encoded].concat()))
     }
 
     /// The value of the header.

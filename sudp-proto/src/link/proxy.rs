@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use bytes::{Buf, BufMut, BytesMut};
+use zeroize::Zeroizing;
 
 use super::http::{self, HeadFault, Scan};
 use super::upgrade::{Target, UpgradeError};
@@ -30,8 +31,8 @@ pub enum ProxyKind {
 
 #[derive(Clone, Eq, PartialEq)]
 struct Credentials {
-    user: String,
-    password: String,
+    user: Zeroizing<String>,
+    password: Zeroizing<String>,
 }
 
 /// Why a proxy did not let us through.
@@ -79,7 +80,8 @@ impl Proxy {
         if !proper(user) || !(proper(password) || without) || colon {
             return Err(UpgradeError::Credentials);
         }
-        self.credentials = Some(Credentials { user: user.to_owned(), password: password.to_owned() });
+        let [user, password] = [user, password].map(|text| Zeroizing::new(text.to_owned()));
+        self.credentials = Some(Credentials { user, password });
         Ok(self)
     }
 }
@@ -220,7 +222,8 @@ fn put_connect(target: &Target, credentials: Option<&Credentials>, output: &mut 
     http::put_line(output, &["CONNECT ", &authority, " HTTP/1.1"]);
     http::put_line(output, &["Host: ", &authority]);
     if let Some(Credentials { user, password }) = credentials {
-        let pair = http::base64(format!("{user}:{password}").as_bytes());
+        let pair = Zeroizing::new([user.as_str(), ":", password].concat());
+        let pair = Zeroizing::new(http::base64(pair.as_bytes()));
         http::put_line(output, &["Proxy-Authorization: Basic ", &pair]);
     }
     http::put_line(output, &[]);

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::Request;
+use zeroize::Zeroizing;
 
 use super::end::{AnswerFault, LinkEnd, RequestFault};
 use super::http::{self, Count, Head, HeadFault, Scan};
@@ -24,7 +25,8 @@ pub struct ClientUpgrade {
     scheme: Scheme,
     target: Target,
     path: String,
-    headers: Vec<(String, String)>,
+    /// What they say may be a secret, and is wiped.
+    headers: Vec<(String, Zeroizing<String>)>,
     hello: Option<String>,
     owner: Option<String>,
     subprotocol: Subprotocol,
@@ -102,7 +104,7 @@ impl ClientUpgrade {
         if !http::is_token(name) || OWN.iter().any(|own| own.eq_ignore_ascii_case(name)) {
             return Err(UpgradeError::HeaderName(name.to_owned()));
         }
-        self.headers.push((name.to_owned(), proper_value(name, value)?));
+        self.headers.push((name.to_owned(), Zeroizing::new(proper_value(name, value)?)));
         Ok(self)
     }
 
