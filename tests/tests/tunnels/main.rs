@@ -107,6 +107,8 @@ stories! {
     limits {
         t32_flows_are_counted_over_all_clients_of_a_principal
         t32_rates_are_kept_over_all_clients_of_a_principal
+        t13_of_the_last_tenth_of_memory_nobody_new_gets_any_and_who_is_there_goes_on
+        t13_of_the_last_twentieth_of_memory_sessions_without_a_link_go_newest_first
     }
     watch {
         a_flow_is_seen_at_both_ends_and_can_be_cut_at_either
