@@ -27,6 +27,7 @@ mod judge;
 mod plan;
 mod server;
 mod tell;
+mod tokens;
 
 pub use judge::{Coverage, Outcome};
 pub use plan::{AppPlan, Plan, Times, TunnelPlan, address, ip, listen_address, server_address, service_address};
@@ -34,6 +35,7 @@ pub use tell::Said;
 
 use client::ClientHost;
 use server::ServerHost;
+use tokens::Tokens;
 
 /// One virtual world.
 pub struct World {
@@ -51,6 +53,8 @@ pub struct World {
     servers: Vec<ServerHost>,
     app_host: Host,
     service_host: Host,
+    /// What lets clients in, if anything has to.
+    tokens: Option<Tokens>,
     /// Applications, with their flows and tunnels.
     senders: Vec<Sender>,
     ledger: Ledger,
@@ -108,12 +112,15 @@ enum Chore {
     Probe,
     Regrant,
     Release(Host),
+    Renew(Machine),
     ResetOne,
     RestartClient(usize),
     RestartServer(usize),
     Resume(Host),
     SetName(usize),
     SetSocket(SocketAddr),
+    ShowToken,
+    Token,
 }
 
 impl World {
@@ -140,6 +147,7 @@ impl World {
             servers,
             app_host,
             service_host,
+            tokens: plan.tokens.then(|| Tokens::new(plan.seed)),
             senders: Vec::new(),
             ledger: Ledger::new(),
             trace: Trace::new(),
@@ -221,6 +229,9 @@ impl World {
             if at < times.faults {
                 self.plan_chore(at, Chore::Op(index));
             }
+        }
+        if self.tokens.is_some() {
+            self.plan_chore(FIRST_TOKEN, Chore::Token);
         }
         self.plan_chore(times.faults, Chore::Calm);
         self.plan_chore(times.traffic, Chore::Hush);
@@ -356,5 +367,7 @@ fn turn_of<E: Endpoint>(driver: &mut Driver<E>, now: Instant, view: &mut View<'_
     driver.turn(now, view)
 }
 
+/// When clients get their second token.
+const FIRST_TOKEN: Duration = Duration::from_secs(5);
 /// Turns of one driver at one instant before it is called a livelock.
 const TURNS: u32 = 20_000;

@@ -12,10 +12,11 @@ use sudp_proto::driver::{Driver, Endpoint as _};
 use sudp_proto::link::{ClientSeal, Keypair};
 use sudp_proto::session::{InDoubt, Phase, Session, Tunnel, Way};
 use sudp_proto::stats::DropReason;
-use sudp_proto::wire::{Address, Code, Host as Name, TunnelId};
+use sudp_proto::wire::{Address, Code, Host as Name, SessionId, TunnelId};
 
 use super::plan::{listen_address, server_address, service_address, service_name};
 use super::server::server_key;
+use super::tokens::Tokens;
 use super::{Role, Said, Sender, World};
 use crate::app::{Rhythm, Sending, Service};
 use crate::clock::instant;
@@ -30,11 +31,13 @@ pub(super) struct ClientHost {
     pub(super) machine: Option<Machine>,
     /// It was asked to end, and is not to be started by itself.
     pub(super) ending: bool,
+    /// The session that it began last.
+    pub(super) session: Option<SessionId>,
 }
 
 impl ClientHost {
     pub(super) fn new(host: Host) -> Self {
-        Self { host, machine: None, ending: false }
+        Self { host, machine: None, ending: false, session: None }
     }
 }
 
@@ -89,7 +92,7 @@ impl World {
             limits: limits(self.plan.links),
             started: self.coverage.processes,
             headers: Vec::new(),
-            credential: None,
+            credential: self.tokens.as_ref().map(Tokens::credential),
             awaits_credential: false,
             proxies: BTreeMap::new(),
             tls: None,
@@ -115,6 +118,14 @@ impl World {
         let machine = self.clients[client].machine?;
         match &mut self.drivers.get_mut(&machine)?.role {
             Role::Client { driver, .. } => driver.endpoint_mut().session(),
+            Role::Incoming { .. } | Role::Session { .. } => None,
+        }
+    }
+
+    /// The session that the client has.
+    pub(super) fn client_session_id(&self) -> Option<SessionId> {
+        match &self.drivers.get(&self.clients[0].machine?)?.role {
+            Role::Client { driver, .. } => driver.endpoint().session().id(),
             Role::Incoming { .. } | Role::Session { .. } => None,
         }
     }

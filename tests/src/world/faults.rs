@@ -57,6 +57,7 @@ impl World {
                 }
             }
             Chore::Release(host) => self.net.heal(now, self.clients[0].host, host),
+            Chore::Renew(machine) => self.renew(machine),
             Chore::ResetOne => self.reset_one(now, 0),
             Chore::RestartClient(client) => self.start_client(client),
             Chore::RestartServer(server) => {
@@ -66,6 +67,8 @@ impl World {
             Chore::Resume(host) => self.wake(now, host),
             Chore::SetName(tunnel) => self.set_name(tunnel, true),
             Chore::SetSocket(at) => self.net.set_trouble(at, None),
+            Chore::ShowToken => self.show_token(),
+            Chore::Token => self.next_token(),
         }
     }
 
@@ -98,6 +101,9 @@ impl World {
             Kind::Deny => {
                 self.servers[server].denies = !op.amount.is_multiple_of(4);
                 self.servers[server].ends_grants = op.amount.is_multiple_of(4);
+                if let Some(tokens) = &mut self.tokens {
+                    tokens.ended |= op.amount.is_multiple_of(4);
+                }
                 self.regrant(server);
                 self.mix_flows();
                 self.later(seconds(500, 20_000), Chore::Regrant);
@@ -300,7 +306,7 @@ impl World {
     fn calm(&mut self, now: Instant) {
         self.trace.note(now, Said::Calm as u8, 0, 0);
         self.chores.retain(|_, chore| match chore {
-            Chore::Audit | Chore::Hush | Chore::Probe => true,
+            Chore::Audit | Chore::Hush | Chore::Probe | Chore::Renew(_) => true,
             Chore::Calm
             | Chore::EndClient { .. }
             | Chore::EndTwin
@@ -313,7 +319,9 @@ impl World {
             | Chore::RestartServer(_)
             | Chore::Resume(_)
             | Chore::SetName(_)
-            | Chore::SetSocket(_) => false,
+            | Chore::SetSocket(_)
+            | Chore::ShowToken
+            | Chore::Token => false,
         });
         let paths = self.plan.sound_paths.clone();
         self.set_paths(&paths);
@@ -352,6 +360,7 @@ impl World {
         for conn in self.net.connections() {
             self.net.inject(now, conn, Leg::Near, Fault::Reset);
         }
+        self.last_token();
         // Whoever was told to stay away for minutes is told that all is well.
         self.wake_client(now);
     }

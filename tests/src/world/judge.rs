@@ -66,6 +66,7 @@ impl Coverage {
             Code::Full => "refused: full",
             Code::GoingAway => "refused: going away",
             Code::BadProof => "refused: bad proof",
+            Code::Denied => "refused: denied",
             _ => "refused: other",
         });
     }
@@ -154,6 +155,7 @@ impl World {
         self.coverage.sometimes(word.1);
         self.trace.note(instant(self.now), Said::Event as u8, u64::from(machine.0), word.0);
         let name = client.map_or_else(|| format!("server machine {}", machine.0), |client| format!("client {client}"));
+        self.judge_tokens(machine, client, event);
         match event {
             Event::BooksDiffer { .. } => self.violate(format!("{name}: {event:?}")),
             Event::LinkEnded { why, .. } => {
@@ -168,6 +170,7 @@ impl World {
             Event::LinkUp { .. } | Event::LinkSuspect { .. } | Event::LinkCleared { .. } => self.unsettle(),
             // A source whose flow closes goes on with another one, and datagrams of both are under way.
             Event::FlowClosed { .. } | Event::FlowOpened { .. } => self.unsettle(),
+            Event::RenewalAsked => self.renewal_asked(machine),
             Event::Closed { code, .. } => self.judge_end(&name, *code, event),
             Event::Lost { code, .. } => {
                 self.unsettle();
@@ -209,7 +212,7 @@ impl World {
                 | Code::UnknownSession
                 | Code::Poison
         );
-        if !harmless {
+        if !harmless && (code != Code::Expired || self.tokens.is_none()) {
             self.violate(format!("{name}: {event:?}"));
         }
     }
@@ -243,6 +246,7 @@ impl World {
             }
         }
         self.violations.extend(found);
+        self.audit_tokens();
     }
 
     /// Links are replaced at times of their own, so that a moment may be the wrong one.
@@ -262,6 +266,7 @@ impl World {
             self.violate(breach);
         }
         self.check_probes();
+        self.check_tokens();
     }
 
     fn settled(&self) -> Result<(), String> {

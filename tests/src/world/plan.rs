@@ -20,6 +20,8 @@ pub struct Plan {
     pub seed: u64,
     /// Whether every link is sealed, and somebody on the way may flip bits.
     pub sealed: bool,
+    /// Whether clients are let in by tokens, which end, and are renewed.
+    pub tokens: bool,
     /// How many servers there are, 1 to 3.
     pub servers: usize,
     /// How many links the client wants, 1 to 4.
@@ -100,9 +102,12 @@ pub struct AppPlan {
 }
 
 impl Plan {
-    /// Draws a world of ten minutes. One in four is sealed, and apart from that the world that it is without.
+    /// Draws a world of ten minutes. One in four is sealed, and in one of four tokens are needed; apart from that it is
+    /// the world that it is without.
     pub fn draw(seed: u64) -> Self {
         let plan = Self::unsealed(seed);
+        let tokens = Rng::new(&Seed::from(seed ^ 0x746f_6b65_6e)).chance(1, 4);
+        let plan = Self { tokens, ..plan };
         if Rng::new(&Seed::from(seed ^ 0x7365_616c)).chance(1, 4) { plan.seal() } else { plan }
     }
 
@@ -138,6 +143,7 @@ impl Plan {
         Self {
             seed,
             sealed: false,
+            tokens: false,
             servers: 1 + [0, 0, 1, 2][pick(&mut rng, 4)],
             links,
             max_link_age: rng.chance(1, 8).then(|| Duration::from_secs(15 + rng.below(60))),

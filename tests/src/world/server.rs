@@ -19,6 +19,7 @@ use sudp_proto::wire::{Code, SessionId, Ticket};
 
 use super::client::limits;
 use super::plan::server_address;
+use super::tokens::{self, until};
 use super::{Role, Said, World};
 use crate::clock::instant;
 use crate::io::{Machine, View};
@@ -32,7 +33,7 @@ pub(super) struct ServerHost {
     pub(super) registry: Registry,
     pub(super) sessions: BTreeMap<SessionId, Machine>,
     /// Sessions on their way to the next process, and since when.
-    pub(super) frozen: Vec<(Instant, Bytes)>,
+    pub(super) frozen: Vec<(Instant, SessionId, Bytes)>,
     pub(super) pool: Pool,
     pub(super) up: bool,
     /// It takes no new sessions, and ends when it has none.
@@ -81,8 +82,8 @@ impl World {
         let (at, boot) = (host.host, host.names.boot);
         self.net.listen(at, server_address(server), Listener::Open);
         self.trace.note(instant(self.now), Said::ServerStarted as u8, server as u64, boot);
-        for (since, frozen) in std::mem::take(&mut self.servers[server].frozen) {
-            self.thaw(server, since, &frozen);
+        for (since, session, frozen) in std::mem::take(&mut self.servers[server].frozen) {
+            self.thaw(server, since, session, &frozen);
         }
     }
 
@@ -97,17 +98,19 @@ impl World {
                 continue;
             };
             if !driver.endpoint().session().is_closed() {
-                frozen.push((now, driver.endpoint_mut().freeze(now)));
+                let session = driver.endpoint().id();
+                frozen.push((now, session, driver.endpoint_mut().freeze(now)));
             }
         }
         self.stop_server(server);
         self.servers[server].frozen = frozen;
     }
 
-    fn thaw(&mut self, server: usize, since: Instant, frozen: &[u8]) {
+    fn thaw(&mut self, server: usize, since: Instant, session: SessionId, frozen: &[u8]) {
         let now = instant(self.now);
+        let end = self.tokens.as_ref().and_then(|tokens| tokens.expiry(session));
         let host = &mut self.servers[server];
-        let access = Access::new(grant(host));
+        let access = Access::new(until(grant(host), end));
         let setup = ServerSetup {
             limits: limits(1),
             access,
@@ -192,10 +195,14 @@ impl World {
     }
 
     fn decide(&mut self, now: Instant, machine: Machine, server: usize, claim: &Claim) {
+        let shown = tokens::judge(claim.head.header("Authorization"), self.now);
+        let stranger = self.tokens.is_some() && claim.hello.attach.is_none() && shown.is_none();
         let host = &mut self.servers[server];
-        let grant = grant(host);
+        let grant = until(grant(host), shown);
         let who = Identification::default();
-        let admission = if host.draining && claim.hello.attach.is_none() {
+        let admission = if stranger {
+            Err(Code::Denied)
+        } else if host.draining && claim.hello.attach.is_none() {
             Err(Code::GoingAway)
         } else {
             host.registry.admit(claim, &who, (&grant).into()).map_err(|refused| refused.0)
@@ -209,6 +216,9 @@ impl World {
                 let setup =
                     ServerSetup { limits: limits(1), access, pool, seed: self.rng.fork(), ticket: Ticket::default() };
                 let id = founded.session;
+                if let (Some(tokens), Some(end)) = (&mut self.tokens, shown) {
+                    tokens.found(id, end);
+                }
                 let driver = Box::new(Driver::new(Server::new(now, &founded, names, setup)));
                 let at = self.servers[server].host;
                 let session = self.add(at, Role::Session { driver, server, id });
@@ -298,12 +308,13 @@ impl World {
     pub(super) fn regrant(&mut self, server: usize) {
         let now = instant(self.now);
         let (grant, ends) = (grant(&self.servers[server]), self.servers[server].ends_grants);
-        for machine in self.servers[server].sessions.values().copied().collect::<Vec<_>>() {
+        for (id, machine) in self.servers[server].sessions.clone() {
             let Some(Role::Session { driver, .. }) = self.drivers.get_mut(&machine).map(|process| &mut process.role)
             else {
                 continue;
             };
-            let access = (!ends).then(|| Access::new(grant.clone()));
+            let end = self.tokens.as_ref().and_then(|tokens| tokens.expiry(id));
+            let access = (!ends).then(|| Access::new(until(grant.clone(), end)));
             driver.endpoint_mut().regrant(now, access);
             self.dirty.insert(machine);
         }
@@ -311,7 +322,7 @@ impl World {
 }
 
 /// What a server's users may do at the moment.
-fn grant(host: &ServerHost) -> Grant {
+pub(super) fn grant(host: &ServerHost) -> Grant {
     if host.denies { Grant { rules: Rules::default(), ..Grant::open() } } else { Grant::open() }
 }
 

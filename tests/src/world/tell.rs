@@ -23,12 +23,14 @@ pub enum Said {
     Sent,
     /// A server's process started: which server, which boot.
     ServerStarted,
+    /// Clients show another token: whether it is good, and until when.
+    Token,
     /// A driver took a turn: which machine, and how long it will sleep.
     Turn,
 }
 
 impl Said {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Calm,
         Self::Claim,
         Self::ClientStarted,
@@ -37,6 +39,7 @@ impl Said {
         Self::Received,
         Self::Sent,
         Self::ServerStarted,
+        Self::Token,
         Self::Turn,
     ];
 
@@ -57,6 +60,8 @@ impl Said {
             Some(Self::Received) => format!("{} receives {b}", flow(a)),
             Some(Self::Sent) => format!("{} sends {b}", flow(a)),
             Some(Self::ServerStarted) => format!("server {a} starts, boot {b}"),
+            Some(Self::Token) if a == 0 => "clients show a token that is no good".to_owned(),
+            Some(Self::Token) => format!("clients show a token that is good until {} s", b / 1_000_000_000),
             Some(Self::Turn) if b > u64::MAX / 2 => format!("machine {a} takes a turn"),
             Some(Self::Turn) => format!("machine {a} takes a turn, sleeps {} us", b / 1_000),
             None => format!("note {} {a} {b}", note.kind),
