@@ -1,11 +1,17 @@
 //! Tokens that somebody else has signed, or is asked about.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use rustix::process::Signal;
 
-use super::super::rig::{Folder, Sudp, answers};
+use super::super::rig::{Folder, Sudp, answers, echo, is_answered, speaks_to};
 use super::issuer::Issuer;
 use super::{asked, base64, bearer, client, is_in, refused_alike, said, secret};
 
@@ -30,6 +36,13 @@ impl Signer {
             now() - 10
         );
         self.sign(&format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, self.1), &claims.replace(from, to))
+    }
+
+    /// A token that is good until then.
+    fn until(&self, end: SystemTime) -> String {
+        let end = end.duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+        let claims = format!(r#"{{"iss":"https://idp","aud":"sudp","exp":{end:.3},"sub":"alice"}}"#);
+        self.sign(&format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, self.1), &claims)
     }
 
     fn sign(&self, header: &str, claims: &str) -> String {
@@ -182,4 +195,121 @@ fn an_opaque_token_is_asked_about_once_in_a_while() {
     let said = said(server);
     assert_eq!(said.matches("cannot be asked about tokens").count(), 1, "{said}");
     assert!(!said.contains("cret") && !said.contains("opaque-1"), "{said}");
+}
+
+/// A file with a new token of this signer for whoever reads it, until this is dropped.
+struct Press {
+    file: PathBuf,
+    stop: Arc<AtomicBool>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Press {
+    fn begin(folder: &Folder, signer: Signer, good_for: Duration) -> Self {
+        let (file, stop) = (folder.path().join("token"), Arc::new(AtomicBool::new(false)));
+        let (at, stopped) = (file.clone(), Arc::clone(&stop));
+        let print = move || {
+            // Whoever reads it finds a whole one.
+            fs::write(at.with_extension("next"), signer.until(SystemTime::now() + good_for)).unwrap();
+            fs::rename(at.with_extension("next"), &at).unwrap();
+        };
+        print();
+        let worker = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                print();
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        Self { file, stop, worker: Some(worker) }
+    }
+
+    fn command(&self) -> String {
+        format!("cat {}", self.file.display())
+    }
+}
+
+impl Drop for Press {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.worker.take().unwrap().join().unwrap();
+    }
+}
+
+/// A service that says from which port it was asked.
+fn ports() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut room = [0; 64];
+        loop {
+            let (_, from) = socket.recv_from(&mut room).unwrap();
+            socket.send_to(from.port().to_string().as_bytes(), from).unwrap();
+        }
+    });
+    at
+}
+
+/// A server that takes the tokens of this signer.
+fn serve(folder: &Folder, signer: &Signer) -> (Sudp, String) {
+    let keys = secret(folder, "keys.json", &set(&[signer]));
+    let auth = format!("jwt: {{keys: {keys}, issuer: 'https://idp', audience: sudp, leeway: 0s}}");
+    Sudp::server(&["--config", &config(folder, &auth)])
+}
+
+#[test]
+fn a_session_outlives_the_tokens_of_a_command_and_no_datagram_is_lost() {
+    let (folder, signer) = (Folder::new(), Signer::new("one"));
+    let (server, url) = serve(&folder, &signer);
+    // The next one is asked for a second before one ends.
+    let good_for = Duration::from_secs(5);
+    let press = Press::begin(&folder, signer, good_for);
+    let begun = SystemTime::now();
+    let tunnel = format!("0:{}", ports());
+    let mut client = Sudp::client(&url, &["-v", "-L", &tunnel, "--token-command", &press.command()]);
+    let at = client.address("taking datagrams at ");
+    let done = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&done);
+    let source = thread::spawn(move || {
+        let (socket, mut room) = (speaks_to(at), [0; 64]);
+        let mut ports = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            socket.send(b"from where?").unwrap();
+            let length = socket.recv(&mut room).expect("every datagram is answered");
+            ports.push(String::from_utf8(room[..length].to_vec()).unwrap());
+            thread::sleep(Duration::from_millis(5));
+        }
+        ports
+    });
+    while begun.elapsed().unwrap() < 2 * good_for {
+        client.forget();
+        client.line("is renewed");
+    }
+    done.store(true, Ordering::Relaxed);
+    let ports = source.join().unwrap();
+    assert!(ports.len() > 100 && ports.iter().all(|port| *port == ports[0]), "{} of {ports:?}", ports.len());
+    client.signal(Signal::TERM);
+    let told = client.end().errors;
+    assert!(!told.contains("the server has"), "{told}");
+    let told = said(server);
+    assert_eq!(told.matches("begins, of alice").count(), 1, "{told}");
+}
+
+#[test]
+fn a_command_that_gives_no_good_token_any_more_costs_the_session_when_the_last_one_ends() {
+    let (folder, signer) = (Folder::new(), Signer::new("one"));
+    let (mut server, url) = serve(&folder, &signer);
+    let ends = SystemTime::now() + Duration::from_secs(6);
+    let file = secret(&folder, "token", &signer.until(ends));
+    let tunnel = format!("0:{}", echo());
+    let mut client = Sudp::client(&url, &["-L", &tunnel, "--token-command", &format!("cat {file}")]);
+    // From now on somebody signs whom nobody knows.
+    secret(&folder, "token", &Signer::new("one").until(ends + Duration::from_secs(600)));
+    client.line("the server does not take the new credential");
+    let at = client.address("taking datagrams at ");
+    let goes_on = is_answered(at, b"refused, and all goes on", Duration::from_millis(500));
+    assert!(goes_on || SystemTime::now() > ends, "what is refused costs nothing yet");
+    server.line("has ended: the grant has ended (this side says)");
+    let late = SystemTime::now().duration_since(ends).expect("it does not end before its token");
+    assert!(late < Duration::from_secs(1), "{late:?} after its end");
+    client.line("404");
 }
