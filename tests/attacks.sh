@@ -11,7 +11,9 @@ fi
 status=0
 run() { "$attack" "$@" || { [ $? -eq 75 ] || status=1; }; }
 run strangers 2000 30
-run guesses 10000 1
-run guesses 10000 500
+for by in password token; do
+    run guesses 10000 1 "$by"
+    run guesses 10000 500 "$by"
+done
 run reflect 12
 exit "$status"

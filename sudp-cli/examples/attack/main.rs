@@ -1,7 +1,8 @@
 //! Attacks on a server as a process, beside a client that means well.
 //!
 //! `attack strangers [COUNT] [SECONDS]`: so many slow strangers, and a good client that comes again and again.
-//! `attack guesses [COUNT] [ADDRESSES]`: so many wrong passwords, from so many addresses, beside good clients.
+//! `attack guesses [COUNT] [ADDRESSES] [password|token]`: so many wrong passwords, from so many addresses, beside good
+//! clients that come by a password or a token.
 //! `attack reflect [SECONDS]`: forged questions to a tunnel whose service answers fifty times as much.
 //!
 //! The last line says what was measured, as JSON. What this machine does not allow is SKIPPED, with the reason.
@@ -13,10 +14,11 @@ mod strangers;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use guesses::By;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use sudp_tokio::proto::wire::{Frame, Hello, Ordinal, Parameters, Ticket};
@@ -26,7 +28,10 @@ fn main() -> ExitCode {
     let number = |index: usize, usual: u64| arguments.get(index).map_or(usual, |it| it.parse().unwrap());
     let outcome = match arguments.first().map(String::as_str) {
         Some("strangers") => strangers::run(number(1, 2_000), number(2, 20)),
-        Some("guesses") => guesses::run(number(1, 10_000), number(2, 1)),
+        Some("guesses") => {
+            let by = arguments.get(3).map_or(Ok(By::Password), |word| word.parse());
+            by.and_then(|by| guesses::run(number(1, 10_000), number(2, 1), by))
+        }
         Some("reflect") => reflect::run(number(1, 12)),
         Some("reflect-inside") => reflect::inside(number(1, 12)),
         _ => Err("say strangers, guesses or reflect".into()),
@@ -59,8 +64,13 @@ struct Server {
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_at(Path::new("/nonexistent"), arguments)
+    }
+
+    /// One that keeps what it has to keep there.
+    fn start_at(home: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(sudp());
-        command.env_clear().env("HOME", "/nonexistent").args(["server", "--allow", "127.0.0.0/8"]).args(arguments);
+        command.env_clear().env("HOME", home).args(["server", "--allow", "127.0.0.0/8"]).args(arguments);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = lines.by_ref().map_while(Result::ok).find(|line| line.contains("listening on ws")).unwrap();
@@ -128,12 +138,17 @@ fn come(from: u32, to: SocketAddr, headers: &str, (name, number): (&str, u32)) -
                 let _ = speak(stream);
                 return took;
             }
+            // It has no room for one more, and says when it may have; nobody is judged by that.
+            Ok((line, _)) if &line == b"HTTP/1.1 503" => std::thread::sleep(LATER),
             Ok((line, _)) => panic!("{:?}", String::from_utf8_lossy(&line)),
             Err(_) => std::thread::sleep(Duration::from_millis(u64::from(number % 7) * 70)),
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "the good client is shut out");
     }
 }
+
+/// When a client comes again that was told to come later.
+const LATER: Duration = Duration::from_secs(2);
 
 /// Says the first word of a session, and hears the answer.
 fn speak(mut stream: TcpStream) -> std::io::Result<()> {
