@@ -127,14 +127,23 @@ fn lines(text: &str) -> Vec<Value> {
 #[test]
 fn a_datagram_is_seen_going_there_and_coming_back_with_its_contents() {
     let place = Place::new();
-    let child = place.capture("client capture --snap 4 --tunnel echo");
-    place.echo_once(b"hello");
-    thread::sleep(Duration::from_millis(300));
+    let mut child = place.capture("client capture --snap 4 --tunnel echo");
+    let mut seen = String::new();
+    let mut out = BufReader::with_capacity(1, child.stdout.take().expect("a pipe"));
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            while seen.matches("68656c6c").count() < 2 && out.read_line(&mut seen).is_ok_and(|length| length > 0) {}
+        });
+        while !reading.is_finished() {
+            place.echo_once(b"hello");
+        }
+    });
+    child.stdout = Some(out.into_inner());
     interrupt(&child);
     let (exit, out, err) = ended(child.wait_with_output().expect("it ends"));
     assert_eq!(exit, 0, "{err}");
     assert!(err.contains("captured"), "{err}");
-    let all = lines(&out);
+    let all = lines(&(seen + &out));
     let to = place.echo.local_addr().expect("bound").to_string();
     let from = place.application.local_addr().expect("bound").port();
     let is = |line: &Value, direction: &str, fate: &str| {
