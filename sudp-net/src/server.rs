@@ -403,6 +403,10 @@ impl<R: Runtime> Shared<R> {
                 });
                 endpoint.answer_renewal(outcome.ok_or(Code::Denied));
             }
+            // Only then: who has had the endpoint in hand may have changed anything, and its timers are looked at anew.
+            if !engine.core.driver.endpoint().session().wants_renewal() {
+                return;
+            }
             let asked = engine.core.driver.endpoint_mut().session_mut().take_renewal();
             let Some(credential) = asked else { return };
             let who = Identification { principal: about.principal.clone() };

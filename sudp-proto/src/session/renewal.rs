@@ -42,6 +42,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether [`take_renewal`](Self::take_renewal) has one.
+    pub fn wants_renewal(&self) -> bool {
+        self.renewal.asked.is_some()
+    }
+
     /// The credential that the client shows, once [`Event::RenewalAsked`] has told of it. For servers.
     pub fn take_renewal(&mut self) -> Option<Credential> {
         self.renewal.asked.take()
