@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::Socket;
 
-use super::Received;
+use super::{FEW, Received};
 
 /// Messages that one call can take, each a datagram or several that the system joined.
 pub(super) const SLOTS: usize = BATCH_SIZE;
@@ -63,11 +63,28 @@ impl Scratch {
         socket: &Socket,
         slots: usize,
         truncated: &mut u64,
+        each: impl FnMut(&RecvMeta, &[u8]),
+    ) -> io::Result<Received> {
+        // To lay out buffers for many would cost more than to take one datagram.
+        if slots > FEW {
+            self.receive_into::<SLOTS>(state, socket, slots, truncated, each)
+        } else {
+            self.receive_into::<FEW>(state, socket, slots, truncated, each)
+        }
+    }
+
+    /// Receives into up to `slots` of the first `N` buffers.
+    fn receive_into<const N: usize>(
+        &mut self,
+        state: &UdpSocketState,
+        socket: &Socket,
+        slots: usize,
+        truncated: &mut u64,
         mut each: impl FnMut(&RecvMeta, &[u8]),
     ) -> io::Result<Received> {
         let mut rest = self.bytes.chunks_exact_mut(self.slot);
-        let mut buffers: [IoSliceMut<'_>; SLOTS] = array::from_fn(|_| IoSliceMut::new(rest.next().unwrap_or_default()));
-        let slots = slots.min(SLOTS);
+        let mut buffers: [IoSliceMut<'_>; N] = array::from_fn(|_| IoSliceMut::new(rest.next().unwrap_or_default()));
+        let slots = slots.min(N);
         let count = state.recv(UdpSockRef::from(socket), &mut buffers[..slots], &mut self.meta[..slots])?;
 
         let mut datagrams = 0;
