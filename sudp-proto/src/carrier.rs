@@ -1,12 +1,11 @@
 //! A session with its links on bytes: what a client and a server have in common.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::driver::{Key, Order};
+use crate::driver::{Key, Keyed, Order};
 use crate::event::LinkLoss;
 use crate::link::{FrameFault, Initiator, Link, LinkEnd, LinkEvent, SealFault};
 use crate::session::{Deadline, Earliest, Gone, Phase, Role, Session};
@@ -16,7 +15,7 @@ use crate::wire::{Close, Code, Frame, Ordinal, next_frame};
 #[derive(Debug)]
 pub(crate) struct Carrier {
     pub(crate) session: Session,
-    streams: BTreeMap<Key, Stream>,
+    streams: Keyed<Stream>,
     next: u64,
     orders: VecDeque<Order>,
     /// What ended on a client, for its dialling.
@@ -25,7 +24,7 @@ pub(crate) struct Carrier {
 
 #[derive(Debug)]
 struct Stream {
-    /// Boxed, for a map keeps room for several.
+    /// Boxed, for the row keeps room for several.
     link: Box<Link>,
     /// The link of the session it carries, once it is attached.
     ordinal: Option<Ordinal>,
@@ -72,7 +71,7 @@ pub(crate) enum Said {
 
 impl Carrier {
     pub(crate) fn new(session: Session) -> Self {
-        Self { session, streams: BTreeMap::new(), next: 1, orders: VecDeque::new(), gone: VecDeque::new() }
+        Self { session, streams: Keyed::default(), next: 1, orders: VecDeque::new(), gone: VecDeque::new() }
     }
 
     /// A name for a stream to come.
@@ -89,7 +88,7 @@ impl Carrier {
 
     /// The welcome on this stream will be sealed, and all that follows.
     pub(crate) fn expect_sealed(&mut self, key: Key, initiator: Initiator) {
-        if let Some(stream) = self.streams.get_mut(&key) {
+        if let Some(stream) = self.streams.get_mut(key) {
             stream.link.expect_sealed();
             stream.greeting = Some(Box::new(Greeting::Sealed(Box::new(initiator))));
         }
@@ -97,7 +96,7 @@ impl Carrier {
 
     /// What a welcome says; if it had to be sealed, so is the stream from here on.
     pub(crate) fn open_welcome(&mut self, key: Key, raw: &Bytes) -> Result<Bytes, SealFault> {
-        let Some(stream) = self.streams.get_mut(&key) else { return Err(SealFault::Changed) };
+        let Some(stream) = self.streams.get_mut(key) else { return Err(SealFault::Changed) };
         let Some(Greeting::Sealed(initiator)) = stream.greeting.take().map(|greeting| *greeting) else {
             return Ok(raw.clone());
         };
@@ -108,7 +107,7 @@ impl Carrier {
 
     /// On an impatient client's link its hello may come a second time, as a message.
     pub(crate) fn expect_copy(&mut self, key: Key, hello: Bytes) {
-        if let Some(stream) = self.streams.get_mut(&key) {
+        if let Some(stream) = self.streams.get_mut(key) {
             stream.greeting = Some(Box::new(Greeting::Answered(hello)));
         }
     }
@@ -122,7 +121,7 @@ impl Carrier {
 
     /// From here on the stream carries this link of the session.
     pub(crate) fn attach(&mut self, key: Key, ordinal: Ordinal) {
-        if let Some(stream) = self.streams.get_mut(&key) {
+        if let Some(stream) = self.streams.get_mut(key) {
             stream.ordinal = Some(ordinal);
         }
     }
@@ -141,7 +140,7 @@ impl Carrier {
     }
 
     pub(crate) fn handle_input(&mut self, now: Instant, key: Key, input: &mut BytesMut) {
-        if let Some(stream) = self.streams.get_mut(&key) {
+        if let Some(stream) = self.streams.get_mut(key) {
             stream.link.handle_input(now, input);
         } else {
             input.clear();
@@ -149,14 +148,14 @@ impl Carrier {
     }
 
     pub(crate) fn handle_end(&mut self, now: Instant, key: Key) {
-        if let Some(stream) = self.streams.get_mut(&key) {
+        if let Some(stream) = self.streams.get_mut(key) {
             stream.link.handle_end(now);
         }
     }
 
     /// The stream broke and is closed.
     pub(crate) fn handle_broken(&mut self, now: Instant, key: Key) -> Option<Said> {
-        let stream = self.streams.remove(&key)?;
+        let stream = self.streams.remove(key)?;
         let Some(ordinal) = stream.ordinal else { return Some(Said::Ended(LinkEnd::Truncated)) };
         self.session.detach(now, ordinal, LinkLoss::Ended);
         None
@@ -165,7 +164,7 @@ impl Carrier {
     /// The next thing that happened on a stream; what is the session's business goes there.
     pub(crate) fn poll_said(&mut self, now: Instant, key: Key) -> Option<Said> {
         loop {
-            let stream = self.streams.get_mut(&key)?;
+            let stream = self.streams.get_mut(key)?;
             let event = stream.link.poll_event()?;
             match (event, stream.ordinal) {
                 // It does not prove that the welcome was read.
@@ -220,12 +219,12 @@ impl Carrier {
 
     /// Whether there is such a stream.
     pub(crate) fn holds(&self, key: Key) -> bool {
-        self.streams.contains_key(&key)
+        self.streams.get(key).is_some()
     }
 
     /// Ends a stream without a word.
     pub(crate) fn abort(&mut self, key: Key) {
-        if let Some(stream) = self.streams.get_mut(&key) {
+        if let Some(stream) = self.streams.get_mut(key) {
             stream.link.abort();
         } else {
             self.orders.push_back(Order::Close(key));
@@ -234,14 +233,14 @@ impl Carrier {
 
     /// Ends a stream that is not attached.
     pub(crate) fn close(&mut self, now: Instant, key: Key, code: Code) {
-        if let Some(stream) = self.streams.get_mut(&key) {
+        if let Some(stream) = self.streams.get_mut(key) {
             stream.link.close(now, close_code(code), "");
         }
     }
 
     /// Ends a stream that is not attached, and the session that was made for it.
     pub(crate) fn dismiss(&mut self, now: Instant, key: Key, code: Code) {
-        if let Some(stream) = self.streams.get_mut(&key) {
+        if let Some(stream) = self.streams.get_mut(key) {
             // What may not be said in the clear is not said at all.
             if stream.greeting.is_none() {
                 stream.say_close(code);
@@ -252,12 +251,12 @@ impl Carrier {
 
     /// Sends a frame on a stream that is not attached.
     pub(crate) fn send(&mut self, key: Key, frame: &[u8]) -> bool {
-        self.streams.get_mut(&key).is_some_and(|stream| stream.link.send(&[frame]).is_ok())
+        self.streams.get_mut(key).is_some_and(|stream| stream.link.send(&[frame]).is_ok())
     }
 
     /// Moves what the session has to say to the link, as far as it has room, and shows what to write.
     pub(crate) fn output(&mut self, now: Instant, key: Key) -> &[u8] {
-        let Some(stream) = self.streams.get_mut(&key) else { return &[] };
+        let Some(stream) = self.streams.get_mut(key) else { return &[] };
         let Stream { link, ordinal, parted, greeting: _ } = stream;
         let mut spent = None;
         if let Some(ordinal) = *ordinal
@@ -283,26 +282,26 @@ impl Carrier {
             self.session.detach(now, ordinal, LinkLoss::Ended);
         }
         self.part(now);
-        self.session.set_link_memory(self.streams.values().map(|stream| stream.link.held()).sum());
-        self.streams.get_mut(&key).map_or(&[], |stream| stream.link.output())
+        self.session.set_link_memory(self.streams.iter().map(|(_, stream)| stream.link.held()).sum());
+        self.streams.get_mut(key).map_or(&[], |stream| stream.link.output())
     }
 
     pub(crate) fn advance(&mut self, key: Key, written: usize) {
-        if let Some(stream) = self.streams.get_mut(&key) {
+        if let Some(stream) = self.streams.get_mut(key) {
             stream.link.advance_output(written);
         }
     }
 
     pub(crate) fn wants_finish(&self, key: Key) -> bool {
-        self.streams.get(&key).is_some_and(|stream| stream.link.wants_finish())
+        self.streams.get(key).is_some_and(|stream| stream.link.wants_finish())
     }
 
     /// Closes the streams that have nothing more to say or hear; names them.
     pub(crate) fn sweep(&mut self) -> Vec<Key> {
         let finished = self.streams.iter().filter(|(_, stream)| stream.link.is_finished());
-        let finished: Vec<Key> = finished.map(|(key, _)| *key).collect();
+        let finished: Vec<Key> = finished.map(|(key, _)| key).collect();
         for key in &finished {
-            self.streams.remove(key);
+            self.streams.remove(*key);
             self.orders.push_back(Order::Close(*key));
         }
         finished
@@ -310,7 +309,7 @@ impl Carrier {
 
     pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
         let mut first = Earliest::from(self.session.poll_timeout());
-        for stream in self.streams.values() {
+        for (_, stream) in self.streams.iter() {
             first.offer(stream.link.poll_timeout(), "a link's deadline");
         }
         first.get()
@@ -331,13 +330,12 @@ impl Carrier {
 
     /// The stream behind `last`, so that all can be gone through while they come and go.
     pub(crate) fn key_after(&self, last: Option<Key>) -> Option<Key> {
-        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
-        self.streams.range((from, Bound::Unbounded)).next().map(|(key, _)| *key)
+        self.streams.after(last).map(|(key, _)| key)
     }
 
     /// The stream that carries a link.
     pub(crate) fn key_of(&self, ordinal: Ordinal) -> Option<Key> {
-        self.streams.iter().find(|(_, stream)| stream.ordinal == Some(ordinal)).map(|(key, _)| *key)
+        self.streams.iter().find(|(_, stream)| stream.ordinal == Some(ordinal)).map(|(key, _)| key)
     }
 }
 
@@ -358,6 +356,7 @@ pub(crate) fn close_code(code: Code) -> u16 {
     }
 }
 
-/// A link keeps at most about this much that is not written: what waits longer waits in our queues.
-const OUTPUT: usize = 16 * 1_024;
+/// A link keeps at most about this much that is not written: what waits longer waits in our queues. So one that keeps
+/// less has all that the session had to say.
+pub(crate) const OUTPUT: usize = 16 * 1_024;
 const NORMAL: u16 = 1_000;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::doors::{Asker, Door, Lookup, Name, Owner, Stream, Udp};
-use super::{Driver, Endpoint, Io, Key, Order, Progress, Socket, Token, Way};
+use super::{Driver, Endpoint, Io, Order, Progress, Socket, Token, Way};
 use crate::session::{Need, Session};
 use crate::wire::{Code, FlowId};
 
@@ -168,12 +168,6 @@ impl<E: Endpoint> Driver<E> {
         let Some(key) = self.doors.stream_mut(token).map(|stream| stream.key) else { return };
         self.close(token, io);
         self.endpoint.handle_failed(now, key, why);
-    }
-
-    /// The streams there are, and the lookups of the endpoint among them, in the order of their keys.
-    pub(super) fn next_stream(&self, after: Option<Key>) -> Option<(Key, Token)> {
-        let from = after.map_or(Some(0), |key| key.0.checked_add(1))?;
-        self.doors.first_from(Key(from))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
+use super::keyed::Keyed;
 use super::{Key, Socket, Token, Way};
 use crate::wire::{FlowId, TunnelId};
 
@@ -18,7 +19,7 @@ pub(super) struct Doors {
     /// The generation of the next door.
     next: u32,
     ready: VecDeque<Token>,
-    keys: BTreeMap<Key, Token>,
+    keys: Keyed<Token>,
     owners: BTreeMap<Owner, Token>,
     names: BTreeMap<Name, Token>,
 }
@@ -149,10 +150,10 @@ impl Doors {
         self.next = self.next.wrapping_add(1);
         match &door {
             Door::Lookup(Lookup { asker: Asker::Endpoint(key), .. }) => self.keys.insert(*key, token),
-            Door::Lookup(Lookup { asker: Asker::Flows(_), name }) => self.names.insert(name.clone(), token),
+            Door::Lookup(Lookup { asker: Asker::Flows(_), name }) => drop(self.names.insert(name.clone(), token)),
             Door::Stream(stream) => self.keys.insert(stream.key, token),
-            Door::Udp(udp) => self.owners.insert(udp.owner, token),
-        };
+            Door::Udp(udp) => drop(self.owners.insert(udp.owner, token)),
+        }
         if let Some(slot) = self.slots.get_mut(place(index)) {
             *slot = Some(Slot { generation: token.generation, door, ways: Ways::default() });
         }
@@ -168,9 +169,9 @@ impl Doors {
             self.free.pop_last();
         }
         match &door {
-            Door::Lookup(Lookup { asker: Asker::Endpoint(key), .. }) => self.keys.remove(key),
+            Door::Lookup(Lookup { asker: Asker::Endpoint(key), .. }) => self.keys.remove(*key),
             Door::Lookup(Lookup { asker: Asker::Flows(_), name }) => self.names.remove(name),
-            Door::Stream(stream) => self.keys.remove(&stream.key),
+            Door::Stream(stream) => self.keys.remove(stream.key),
             Door::Udp(udp) => self.owners.remove(&udp.owner),
         };
         Some(door)
@@ -203,7 +204,7 @@ impl Doors {
 
     /// The stream or the lookup that an endpoint calls by this key.
     pub(super) fn key(&self, key: Key) -> Option<Token> {
-        self.keys.get(&key).copied()
+        self.keys.get(key).copied()
     }
 
     /// The socket of a flow or of a tunnel.
@@ -221,9 +222,9 @@ impl Doors {
         self.names.len()
     }
 
-    /// The first stream or lookup of the endpoint whose key is at least this.
-    pub(super) fn first_from(&self, key: Key) -> Option<(Key, Token)> {
-        self.keys.range(key..).next().map(|(key, token)| (*key, *token))
+    /// The first stream or lookup of the endpoint behind `last`.
+    pub(super) fn stream_after(&self, last: Option<Key>) -> Option<(Key, Token)> {
+        self.keys.after(last).map(|(key, token)| (key, *token))
     }
 
     /// All tokens in use.

@@ -62,7 +62,7 @@ pub trait Endpoint: sealed::Sealed {
     fn handle_end(&mut self, now: Instant, key: Key);
 
     /// What to write to a stream next; first moves there what the session has to say, as far as the
-    /// link has room.
+    /// link has room. Less than 16 KiB is all there is to say for now.
     fn output(&mut self, now: Instant, key: Key) -> &[u8];
 
     /// So many bytes of the output were written.

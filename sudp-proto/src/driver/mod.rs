@@ -14,6 +14,7 @@ mod doors;
 mod endpoint;
 mod flush;
 mod io;
+mod keyed;
 mod sockets;
 mod streams;
 
@@ -26,6 +27,7 @@ use bytes::BytesMut;
 pub(crate) use endpoint::sealed;
 pub use endpoint::{Endpoint, Key, Order};
 pub use io::{Datagram, Io, Progress, Socket, Step, Token, Way};
+pub(crate) use keyed::Keyed;
 
 use crate::event::Event;
 use crate::wire::FlowId;
@@ -132,7 +134,10 @@ impl<E: Endpoint> Driver<E> {
             session.set_tap_time(now);
         }
         self.end_pauses(now);
-        self.do_chores(now, io);
+        // Where no timer is due and nobody has had the endpoint since, the last turn has left nothing to be done.
+        if self.chores_left || self.due.is_none_or(|due| due <= now) {
+            self.do_chores(now, io);
+        }
         if self.was_away(now) && self.overdue(now).is_some_and(|late| late > PAUSE) {
             // We were not running. What arrived meanwhile is proof of life, and must be seen before
             // any timer concludes from its absence.

@@ -7,6 +7,7 @@ use bytes::BufMut as _;
 
 use super::doors::Ways;
 use super::{Budget, Driver, Endpoint, Io, Step, Token, Way};
+use crate::carrier::OUTPUT;
 
 impl<E: Endpoint> Driver<E> {
     pub(super) fn serve_stream(
@@ -32,7 +33,7 @@ impl<E: Endpoint> Driver<E> {
     /// Reads every stream, ready or not.
     pub(super) fn read_all(&mut self, now: Instant, io: &mut impl Io, budget: &mut Budget) {
         let mut last = None;
-        while let Some((key, token)) = self.next_stream(last) {
+        while let Some((key, token)) = self.doors.stream_after(last) {
             last = Some(key);
             let ways = Ways { read: true, write: false };
             self.serve_stream(now, token, ways, io, budget);
@@ -47,7 +48,7 @@ impl<E: Endpoint> Driver<E> {
     pub(super) fn write_all(&mut self, now: Instant, io: &mut impl Io) {
         loop {
             let (mut last, mut streams, mut wrote) = (None, 0, false);
-            while let Some((key, token)) = self.next_stream(last) {
+            while let Some((key, token)) = self.doors.stream_after(last) {
                 last = Some(key);
                 streams += 1;
                 wrote |= self.write(now, token, io);
@@ -64,7 +65,7 @@ impl<E: Endpoint> Driver<E> {
             return;
         }
         let mut last = None;
-        while let Some((key, token)) = self.next_stream(last) {
+        while let Some((key, token)) = self.doors.stream_after(last) {
             last = Some(key);
             if let Some(stream) = self.doors.stream_mut(token)
                 && std::mem::take(&mut stream.paused)
@@ -110,7 +111,8 @@ impl<E: Endpoint> Driver<E> {
         let (key, mut left, mut wrote) = (stream.key, WRITE, false);
         loop {
             let output = self.endpoint.output(now, key);
-            if output.is_empty() {
+            let said = output.len();
+            if said == 0 {
                 break;
             }
             match io.write(token, output) {
@@ -127,6 +129,10 @@ impl<E: Endpoint> Driver<E> {
                         // The next turn follows at once.
                         self.doors.ring(token, Way::Out);
                         return false;
+                    }
+                    // It had room for more, and said no more.
+                    if written == said && said < OUTPUT {
+                        break;
                     }
                 }
                 Ok(Step::End) => {

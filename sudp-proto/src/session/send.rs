@@ -165,6 +165,9 @@ impl Unresolved {
 
     /// The oldest orphan, after passing over so many.
     pub(crate) fn orphan_after(&self, passed: usize) -> Option<Number> {
+        if passed >= self.orphans.len() {
+            return None;
+        }
         self.orphans.iter().nth(passed).map(|&number| Number(number))
     }
 
