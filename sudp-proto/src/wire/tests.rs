@@ -1,5 +1,6 @@
 mod bad_input;
 mod bent;
+mod limits;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
