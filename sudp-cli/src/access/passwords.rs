@@ -1,13 +1,15 @@
 //! Passwords: which are good enough, how they are hashed, and how many are checked at a time.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -25,6 +27,7 @@ use crate::run::lock;
 #[derive(Debug)]
 pub(crate) struct Passwords {
     free: Arc<Semaphore>,
+    desks: Arc<Mutex<Vec<Desk>>>,
     waiting: AtomicUsize,
     recent: Mutex<Recent>,
 }
@@ -33,7 +36,8 @@ impl Passwords {
     /// Nobody has shown anything yet.
     pub(crate) fn new() -> Outcome<Self> {
         let recent = Mutex::new(Recent { key: random::<32>()?, right: HashMap::new() });
-        Ok(Self { free: Arc::new(Semaphore::new(AT_A_TIME)), waiting: AtomicUsize::new(0), recent })
+        let (free, desks) = (Arc::new(Semaphore::new(AT_A_TIME)), Arc::default());
+        Ok(Self { free, desks, waiting: AtomicUsize::new(0), recent })
     }
 
     /// Whether this is the password of this user. Where there is no such user, it takes as long to say so.
@@ -57,12 +61,38 @@ impl Passwords {
         let Some(_queued) = Queued::enter(&self.waiting) else { return Err(Why::Busy) };
         // It is held by the thread that works, also when nobody waits for it any more.
         let free = Arc::clone(&self.free).acquire_owned().await.map_err(|_| Why::Busy)?;
-        let (hash, password) = (hash.to_owned(), password.clone());
+        let (hash, password, desks) = (hash.to_owned(), password.clone(), Arc::clone(&self.desks));
         let checked = spawn_blocking(move || {
             let _free = free;
-            matches(&hash, &password)
+            let mut desk = lock(&desks).pop().unwrap_or_default();
+            let right = desk.matches(&hash, &password);
+            lock(&desks).push(desk);
+            right
         });
         checked.await.map_err(|_| Why::Busy)
+    }
+}
+
+/// The memory that a check takes, once there was one. What is given back for each would stay with the allocator, once
+/// more for every thread that has ever checked.
+#[derive(Default)]
+struct Desk(Vec<Block>);
+
+impl Desk {
+    /// Whether a hash is of this password.
+    fn matches(&mut self, hash: &str, password: &Secret) -> bool {
+        let Ok(PasswordHash { salt: Some(salt), hash: Some(hash), .. }) = PasswordHash::new(hash) else { return false };
+        let argon2 = usual();
+        self.0.resize(argon2.params().block_count(), Block::new());
+        let mut made = [0; Params::DEFAULT_OUTPUT_LEN];
+        let hashed = argon2.hash_password_into_with_memory(password.expose().as_bytes(), &salt, &mut made, &mut self.0);
+        hashed.is_ok() && verify_slices_are_equal(&made, hash.as_bytes()).is_ok()
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Desk({} KiB)", self.0.len())
     }
 }
 
@@ -118,16 +148,10 @@ impl Recent {
     }
 }
 
-impl std::fmt::Debug for Recent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Recent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Recent({})", self.right.len())
     }
-}
-
-/// Whether a hash is of this password.
-pub(crate) fn matches(hash: &str, password: &Secret) -> bool {
-    let Ok(hash) = PasswordHash::new(hash) else { return false };
-    usual().verify_password(password.expose().as_bytes(), &hash).is_ok()
 }
 
 /// What of a password is kept.
@@ -256,6 +280,20 @@ mod tests {
     }
 
     #[test]
+    fn checks_take_turns_at_the_memory_of_a_few() {
+        let (passwords, alice) = (Passwords::new().expect("random"), user("one"));
+        let wrong = Err(Why::WrongPassword("alice".into()));
+        let guess = &|number: usize| run(passwords.check("alice", Some(&alice), &Secret::new(number.to_string())));
+        std::thread::scope(|scope| {
+            let guesses: Vec<_> = (0..12).map(|number| scope.spawn(move || guess(number))).collect();
+            assert!(guesses.into_iter().all(|it| it.join().expect("it ends") == wrong));
+        });
+        let desks = lock(&passwords.desks);
+        assert!((1..=AT_A_TIME).contains(&desks.len()), "{desks:?}");
+        assert!(desks.iter().all(|desk| desk.0.len() == 19_456), "{desks:?}");
+    }
+
+    #[test]
     fn what_was_right_a_moment_ago_costs_nothing_and_a_changed_password_does_at_once() {
         let (passwords, alice) = (Passwords::new().expect("random"), user("one"));
         run(passwords.check("alice", Some(&alice), &Secret::new("one"))).expect("it is right");
@@ -328,7 +366,7 @@ mod tests {
     fn nobody_has_a_hash_that_costs_what_others_do() {
         assert_eq!(check_hash(NOBODY), Ok(()));
         assert_eq!(check_hash(&user("x").hash), Ok(()));
-        assert!(!matches(NOBODY, &Secret::new("")));
+        assert!(!Desk::default().matches(NOBODY, &Secret::new("")));
     }
 
     #[test]
