@@ -97,7 +97,9 @@ impl Claims {
         if wanted.must_end && expires.is_none() {
             return Err(Fault::Missing("exp"));
         }
-        if expires.is_some_and(|at| at + wanted.leeway <= now) {
+        // The clock that it goes by may be behind ours, and then it lasts for longer by ours.
+        let expires = expires.map(|at| at + wanted.leeway);
+        if expires.is_some_and(|at| at <= now) {
             return Err(Fault::Expired);
         }
         if self.time("nbf")?.is_some_and(|at| at > now + wanted.leeway) {
@@ -224,10 +226,13 @@ mod tests {
         let claimed = judge(
             r#"{"iss":"https://idp","aud":["x","sudp"],"exp":1000.5,"nbf":1060,"sub":"alice","realm":{"roles":["ops","*","token:x"]}}"#,
         );
-        let expires = Some(UNIX_EPOCH + Duration::from_millis(1_000_500));
+        let expires = Some(UNIX_EPOCH + Duration::from_millis(1_060_500));
         assert_eq!(claimed, Ok(Claimed { principal: "alice".into(), groups: vec!["ops".into()], expires }));
+        // By our clock it ended a while ago, and by its own it may not have: then what it grants has not ended either.
         let blanks = judge(r#"{"iss":"https://idp","aud":"sudp","exp":941,"sub":"a","realm":{"roles":"one  two"}}"#);
-        assert_eq!(blanks.map(|it| it.groups), Ok(vec!["one".into(), "two".into()]));
+        let blanks = blanks.map(|it| (it.groups, it.expires));
+        let expires = Some(UNIX_EPOCH + Duration::from_secs(1_001));
+        assert_eq!(blanks, Ok((vec!["one".into(), "two".into()], expires)));
     }
 
     #[test]
