@@ -308,6 +308,8 @@ impl Session {
         if flow.out == Direction::Open {
             flow.out = Direction::Closing(code);
             self.flows.release_key(slot);
+            // It makes room already: whoever is asked for room next has to be another.
+            self.flows.keep(slot);
         }
         self.settle_close(slot);
     }

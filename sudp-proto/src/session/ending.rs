@@ -254,9 +254,6 @@ impl Session {
                     flow.short |= share.long;
                 }
             }
-            if share.long && dropped.is_none() {
-                self.forgive(slot);
-            }
             if share.close && dropped.is_none() {
                 self.close_processed(now, slot);
             }

@@ -201,8 +201,12 @@ impl Session {
         let Some(flow) = self.flows.at_mut(slot) else { return };
         flow.books.processed += 1;
         flow.used = now;
+        let first = flow.books.processed == 1;
         if !flow.one_shot() {
             self.flows.keep(slot);
+        }
+        if first {
+            self.forgive(slot);
         }
         if late {
             self.refuse_datagram(slot, DropReason::Late, record.address.as_ref().into(), &record.payload);

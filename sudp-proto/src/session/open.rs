@@ -404,11 +404,10 @@ impl Session {
         self.event(Event::FlowJudged { flow: flow.id(), to, at: None, decision, version });
     }
 
-    /// The remote took a flow: its source is forgiven earlier refusals.
+    /// The remote took a flow, as its first answer shows: its source is forgiven earlier refusals.
     pub(crate) fn forgive(&mut self, slot: Slot) {
-        if let Some(key) = self.flows.at(slot).and_then(super::flows::key)
-            && self.flows.at(slot).is_some_and(|flow| flow.out == Direction::Open && flow.books.processed > 0)
-        {
+        let taken = self.flows.at(slot).filter(|flow| flow.out == Direction::Open);
+        if let Some(key) = taken.and_then(super::flows::key) {
             self.flows.forgive(&key);
         }
     }

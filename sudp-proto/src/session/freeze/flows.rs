@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use super::ThawError;
 use super::plain::{In, Out, Plain as _};
 use crate::access::{Limiter, Rates};
-use crate::session::flow::{Books, Flow, Inbox, PlaceState};
+use crate::session::flow::{Books, Direction, Flow, Inbox, PlaceState};
 use crate::session::flows::key;
 use crate::session::queue::{FlowSpec, Lane, Moment, QueueLimits, Queues};
 use crate::session::tunnels::Way;
@@ -34,7 +34,8 @@ impl Session {
         for _ in 0..count {
             let keyed: bool = input.take()?;
             let flow = self.take_flow(now, input)?;
-            let (id, ours, look, busy) = (flow.id(), flow.ours, flow.look, !flow.one_shot());
+            let (id, ours, look) = (flow.id(), flow.ours, flow.look);
+            let busy = !flow.one_shot() || flow.out != Direction::Open;
             let known = self.flows.slot(id).is_some();
             if known || ours == self.role.remote_may_open(id) || ours && id.0 >= next {
                 return Err(ThawError::Malformed("flow id used twice, or not its opener's to give"));

@@ -7,9 +7,11 @@ use super::pair::{Pair, TUNNEL, source};
 use crate::access::{Grant, Own, Rules};
 use crate::config::Limits;
 use crate::event::Event;
+use crate::session::flows::Flows;
+use crate::session::queue::Slot;
 use crate::session::{Access, Role, SendError, Treatment};
 use crate::stats::DropReason;
-use crate::testing::{ms, secs};
+use crate::testing::{epoch, ms, secs};
 use crate::wire::{Address, Code, FlowId, Host};
 
 fn few(flows: usize) -> Pair {
@@ -31,6 +33,7 @@ fn idle_ends(pair: &Pair, flow: FlowId) -> bool {
 #[test]
 fn a_question_answered_long_ago_makes_room_for_another() {
     let mut pair = few(8);
+    pair.echo = true;
     let first = take(&mut pair, 4_000).unwrap();
     for port in 4_001..4_006 {
         take(&mut pair, port).unwrap();
@@ -41,6 +44,85 @@ fn a_question_answered_long_ago_makes_room_for_another() {
     pair.run(secs(1));
     assert!(idle_ends(&pair, first));
     assert_eq!(pair.client.flows().count(), 6);
+}
+
+#[test]
+fn a_question_asked_a_moment_ago_makes_no_room() {
+    let mut pair = few(8);
+    for port in 4_000..4_008 {
+        take(&mut pair, port).unwrap();
+    }
+    pair.run(ms(500));
+    assert_eq!(pair.client.flows().count(), 8);
+}
+
+#[test]
+fn of_several_who_come_at_once_each_has_another_question_make_room() {
+    for restarts in [false, true] {
+        let mut pair = few(8);
+        let old: Vec<_> = (4_000..4_006).map(|port| take(&mut pair, port).unwrap()).collect();
+        pair.run(secs(2));
+        let first = take(&mut pair, 4_006).unwrap();
+        if restarts {
+            pair.restart(Role::Client, ms(0));
+        }
+        let second = take(&mut pair, 4_007).unwrap();
+        if restarts {
+            pair.hang_up(Role::Server);
+            pair.connect();
+        }
+        pair.run(secs(1));
+        assert_eq!([old[0], old[1], old[2]].map(|flow| idle_ends(&pair, flow)), [true, true, false]);
+        let kept: Vec<_> = old[2..].iter().copied().chain([first, second]).collect();
+        let mut flows: Vec<_> = pair.client.flows().collect();
+        flows.sort_unstable();
+        assert_eq!(flows, kept, "restarts {restarts}");
+    }
+}
+
+#[test]
+fn a_question_makes_room_however_many_flows_in_use_are_older() {
+    let mut pair = few(24);
+    for port in 4_000..4_017 {
+        take(&mut pair, port).unwrap();
+        take(&mut pair, port).unwrap();
+    }
+    let question = take(&mut pair, 4_017).unwrap();
+    pair.run(secs(2));
+    take(&mut pair, 4_018).unwrap();
+    pair.run(secs(1));
+    assert!(idle_ends(&pair, question));
+    assert_eq!(pair.client.flows().count(), 18);
+}
+
+#[test]
+fn a_source_that_begins_anew_while_its_old_flow_ends_keeps_the_new_one() {
+    let mut pair = few(8);
+    let old = take(&mut pair, 4_000).unwrap();
+    pair.run(ms(200));
+    pair.client.close_flow(pair.now, old);
+    let new = take(&mut pair, 4_000).unwrap();
+    assert_ne!(old, new);
+    pair.run(secs(1));
+    assert_eq!(pair.client.flows().collect::<Vec<_>>(), [new]);
+    assert_eq!(take(&mut pair, 4_000), Ok(new));
+}
+
+#[test]
+fn a_table_that_was_emptied_begins_at_its_first_place() {
+    let mut pair = few(64);
+    for port in 4_000..4_020 {
+        take(&mut pair, port).unwrap();
+    }
+    pair.run(ms(200));
+    for flow in pair.client.flows().collect::<Vec<_>>() {
+        pair.client.close_flow(pair.now, flow);
+    }
+    pair.drain();
+    pair.run(secs(1));
+    assert_eq!(pair.client.flow_count(), 0);
+    let flow = take(&mut pair, 4_000).unwrap();
+    assert_eq!(pair.client.flows.slot(flow), Some(Slot(0)));
 }
 
 #[test]
@@ -110,6 +192,66 @@ fn refusals_are_remembered_within_their_cap_and_their_time() {
     assert_eq!(remembered(&mut pair), 0);
     pair.run(ms(200));
     assert_eq!(remembered(&mut pair), 3, "those whose time was over made room");
+}
+
+fn grant(pair: &mut Pair, grant: Grant) {
+    pair.server.regrant(pair.now, Access { grant, own: Arc::new(Own::default()) });
+    pair.drain();
+}
+
+#[test]
+fn a_source_is_remembered_for_twice_as_long_each_time_and_not_a_moment_longer() {
+    let limits = Limits { refusal_max: secs(5), ..Limits::default() };
+    let mut pair = Pair::with(Treatment::default(), limits);
+    pair.connect();
+    grant(&mut pair, Grant::new(Rules::default()));
+    for wait in [1, 2, 4, 5, 5] {
+        assert!(take(&mut pair, 4_000).is_ok(), "before {wait} s");
+        let there_and_back = pair.latency * 2;
+        pair.run(there_and_back + secs(wait) - ms(1));
+        assert_eq!(take(&mut pair, 4_000), Err(SendError::Refused), "after {wait} s");
+        pair.run(ms(1));
+    }
+}
+
+#[test]
+fn a_source_whose_flow_is_taken_after_all_is_forgiven() {
+    let mut pair = Pair::new();
+    pair.echo = true;
+    pair.connect();
+    grant(&mut pair, Grant::new(Rules::default()));
+    take(&mut pair, 4_000).unwrap();
+    pair.run(secs(2));
+    grant(&mut pair, Grant::open());
+    take(&mut pair, 4_000).unwrap();
+    pair.run(secs(1));
+    assert_eq!(pair.answered.len(), 1);
+
+    grant(&mut pair, Grant::new(Rules::default()));
+    pair.run(pair.latency + secs(1) - ms(1));
+    assert_eq!(take(&mut pair, 4_000), Err(SendError::Refused));
+    pair.run(ms(1));
+    assert!(take(&mut pair, 4_000).is_ok(), "as after a first refusal");
+}
+
+#[test]
+fn a_refusal_makes_room_when_its_time_is_over_and_others_need_it() {
+    let start = epoch();
+    let key = |port| (TUNNEL, source(port));
+    let refuse = |flows: &mut Flows, at, port| flows.refuse(start + ms(at), key(port), secs(1), secs(30), 2);
+
+    let mut flows = Flows::new(1, 0);
+    refuse(&mut flows, 0, 4_001);
+    refuse(&mut flows, 500, 4_000);
+    refuse(&mut flows, 1_000, 4_002);
+    let refused = [4_000, 4_001, 4_002].map(|port| flows.refused(start + ms(1_000), &key(port)));
+    assert_eq!(refused, [true, false, true], "there is room for two");
+
+    let mut flows = Flows::new(1, 0);
+    refuse(&mut flows, 0, 4_001);
+    refuse(&mut flows, 1_500, 4_000);
+    refuse(&mut flows, 1_500, 4_001);
+    assert!(flows.refused(start + ms(3_499), &key(4_001)), "for longer the second time, since there was room");
 }
 
 #[test]
