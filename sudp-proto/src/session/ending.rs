@@ -72,7 +72,7 @@ impl Session {
             let Some(batch) = self.unresolved.get_mut(sent.number) else { continue };
             batch.strikes += 1;
             // A message larger than any that ever passed is suspect for its size first.
-            if batch.strikes >= Batch::ALONE && sent.bytes > proven && sent.bytes > SMALLEST_FRAME {
+            if batch.strikes >= Batch::ALONE && sent.bytes > proven {
                 halve = Some(halve.unwrap_or(0).max(sent.bytes));
             }
         }

@@ -184,7 +184,7 @@ impl Session {
         let overall = self.late.handle_clock(now, self.start, clock);
         let Some(link) = self.links.get_mut(ordinal) else { return overall };
         let most = least.zip(link.longest()).map(|(least, trip)| {
-            least.wrapping_add(u32::try_from(trip.as_millis()).unwrap_or(u32::MAX / 4).min(u32::MAX / 4))
+            least.wrapping_add(u32::try_from(trip.as_millis()).unwrap_or(u32::MAX).min(u32::MAX / 4))
         });
         link.late.begin(now, self.start, clock, most);
         link.late.handle_clock(now, self.start, clock)

@@ -87,7 +87,8 @@ impl Live {
 
     /// Whether anything we sent was ever proven to have been read.
     pub(crate) fn proven_by_remote(&self) -> bool {
-        self.acknowledged() > 0 || self.window.srtt().is_some()
+        // An acknowledgement measures a round trip as a PONG does.
+        self.window.srtt().is_some()
     }
 
     /// How long it may take one way: no longer than there and back.
@@ -105,12 +106,10 @@ impl Live {
     /// How long a datagram put on it now would take, for comparison with other links.
     pub(crate) fn cost(&self) -> Duration {
         let path = self.window.srtt().map_or(UNMEASURED, |srtt| srtt / 2);
-        let queue = match self.window.bandwidth() {
-            Some(rate) if rate > 0 => {
-                Duration::from_micros((self.window.unacked() as u64).saturating_mul(1_000_000) / rate)
-            }
-            Some(_) | None => Duration::ZERO,
-        };
+        // A rate that is known is more than none.
+        let queue = self.window.bandwidth().map_or(Duration::ZERO, |rate| {
+            Duration::from_micros((self.window.unacked() as u64).saturating_mul(1_000_000) / rate)
+        });
         path + queue
     }
 }

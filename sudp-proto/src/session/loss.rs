@@ -144,11 +144,6 @@ impl Session {
             self.witness_batch(&batch.body, if certain { DropReason::Closed } else { DropReason::InDoubt });
             for share in &batch.shares {
                 let count = u64::from(share.datagrams);
-                let books = self.flows.get_mut(share.flow).map(|flow| &mut flow.books);
-                if let Some(books) = books {
-                    books.in_flight -= count;
-                    if certain { books.dropped.add(DropReason::Closed, count) } else { books.in_doubt += count }
-                }
                 if certain {
                     self.counters.dropped_out.add(DropReason::Closed, count);
                 } else {
