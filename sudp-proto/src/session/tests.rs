@@ -7,6 +7,8 @@ mod greedy;
 mod hostile;
 mod judged;
 mod late;
+mod links;
+mod loss;
 mod pair;
 mod poison;
 mod sources;

@@ -145,6 +145,30 @@ fn a_link_that_a_hello_leaves_out_ended_at_nothing_there_and_then() {
 }
 
 #[test]
+fn a_link_of_which_both_sides_know_everything_is_told_no_more() {
+    for (known, told) in [(false, 1), (true, 0)] {
+        let mut pair = used();
+        pair.server.detach(pair.now, Ordinal(1), LinkLoss::Ended);
+        let mut hello = forged(2, &[], &[(1, 0)]);
+        if let Some(attach) = &mut hello.attach {
+            attach.ended[0].known = known;
+        }
+        let counts = pair.server.accept(pair.now, &hello).unwrap();
+        assert_eq!((counts.len(), pair.server.links.ended.len()), (told, told), "known {known}");
+    }
+}
+
+#[test]
+fn the_counts_of_a_welcome_are_confirmed_with_the_first_message() {
+    let mut pair = used();
+    pair.cut(Ordinal(1));
+    pair.connect();
+    assert_eq!((pair.client.links.ended.len(), pair.server.links.ended.len()), (0, 1));
+    pair.run(pair.latency);
+    assert_eq!(pair.server.links.ended.len(), 0);
+}
+
+#[test]
 fn d1_7_links_that_nobody_confirms_are_refused_before_they_cost_memory_without_bound() {
     let mut pair = used();
     let mut refused = 0;
@@ -153,6 +177,19 @@ fn d1_7_links_that_nobody_confirms_are_refused_before_they_cost_memory_without_b
         while pair.server.poll_gone().is_some() || pair.server.poll_event().is_some() {}
     }
     assert!(pair.server.links.ended.len() <= 1_024 && refused > 3_900, "{refused}");
+}
+
+#[test]
+fn d1_7_a_hello_that_was_overtaken_counts_the_links_that_did_so() {
+    let mut pair = used();
+    let accept = |pair: &mut Pair, ordinal, alive: &[u64]| {
+        pair.server.accept(pair.now, &forged(ordinal, alive, &[])).map(|_| pair.server.links().count())
+    };
+    for (ordinal, alive) in [(5, &[1, 2, 3, 4][..]), (6, &[1, 2, 3, 4, 5]), (7, &[1, 2, 3, 4, 5, 6])] {
+        accept(&mut pair, ordinal, alive).unwrap();
+    }
+    assert_eq!(accept(&mut pair, 2, &[1]), Err(Code::Full), "it would be the fifth of four");
+    assert_eq!(accept(&mut pair, 2, &[]), Ok(4), "it takes the place of the first");
 }
 
 #[test]

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use super::pair::{Fate, Pair, TUNNEL, source};
 use crate::config::Limits;
 use crate::event::{Event, LinkLoss};
+use crate::session::recv::WINDOW;
+use crate::session::send::Unresolved;
 use crate::session::{InDoubt, Need, Phase, Role, SendError, Session, ThawError, Treatment, Tunnel, TunnelError, Way};
 use crate::testing::{ms, secs};
-use crate::wire::{Address, Class, Code, FlowId, GoAwayReason, Host, TunnelId};
+use crate::wire::{Address, Class, Code, FlowId, GoAwayReason, Host, TunnelId, varint};
 
 /// Sends numbered datagrams, restarting one half on the way, and checks that each came once.
 fn restart_in_traffic(role: Role) -> Pair {
@@ -356,4 +358,28 @@ fn plain_data_that_makes_no_sense_is_refused_or_thawed_but_never_a_panic() {
         assert!(matches!(thaw(&pair, &cut), Err(ThawError::Malformed(_))), "cut at {place}");
     }
     assert!(refused > plain.len(), "{refused} of {}", plain.len() * 3);
+}
+
+#[test]
+fn batch_numbers_are_thawed_as_far_as_a_remote_would_tell_them_apart() {
+    let outside = Some(ThawError::Malformed("batch numbers outside the window"));
+    for (base, batches, refusal) in [
+        (1, 0, None),
+        (0, 0, outside),
+        (varint::MAX - WINDOW, 0, None),
+        (varint::MAX - WINDOW + 1, 0, outside),
+        (varint::MAX, 0, outside),
+        (1, WINDOW, None),
+        (1, WINDOW + 1, outside),
+        (1, WINDOW + 2, outside),
+    ] {
+        let pair = Pair::new();
+        let mut client = pair.client;
+        let blank = (0..batches).map(|_| Some(Unresolved::new().blank(Class::Control, 1, 0))).collect();
+        client.unresolved = Unresolved::thaw(base, blank);
+        let frozen = client.freeze(pair.now);
+        let setup = Pair::new().setup(Role::Client);
+        let thawed = Session::thaw(pair.now, ms(5), setup, &frozen);
+        assert_eq!(thawed.err(), refusal, "{batches} batches from {base} on");
+    }
 }

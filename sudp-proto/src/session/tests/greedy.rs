@@ -1,12 +1,15 @@
 //! Remotes that want more than their share: floods, and lists without end.
 
+use std::time::Duration;
+
 use super::hostile::Outcome::{LinkEnds, Lives, SessionEnds};
-use super::hostile::{ack, controls, down, message, open, outcome, records, used};
+use super::hostile::{ack, controls, data, down, message, open, outcome, records, used};
 use super::pair::{Pair, source};
+use crate::access::{Grant, Rules};
 use crate::config::Limits;
-use crate::session::Role;
+use crate::session::{Access, Role};
 use crate::stats::DropReason;
-use crate::testing::secs;
+use crate::testing::{ms, secs};
 use crate::wire::{Address, Bind, Class, Code, Control, FlowId, Frame, GoAway, GoAwayReason, Host, TunnelId, batch};
 
 #[test]
@@ -131,6 +134,42 @@ fn a_remote_that_asks_for_listeners_without_end_and_acknowledges_nothing_is_cut_
     pair.drain();
     assert_eq!(outcome(&pair, Role::Server), SessionEnds(Code::Limit));
     assert!(most < 1_300, "{most}");
+}
+
+#[test]
+fn so_many_answers_may_wait_and_not_one_more() {
+    let limits = Limits { tunnels: 4, flows: 16, ..Limits::default() };
+    let most = 4 * (16 + 4) + 1_024;
+    let refused = |number| {
+        let (listen, class, idle) = (source(7), Class::Reliable, secs(180));
+        Control::Bind(Bind { tunnel: TunnelId(number), listen, class, copies: 1, spread: false, idle })
+    };
+    for (asked, expected) in [(most, Lives), (most + 1, SessionEnds(Code::Limit))] {
+        let (mut pair, link) = used(limits.clone());
+        pair.server.regrant(pair.now, Access::new(Grant::new(Rules::default())));
+        pair.drain();
+        pair.run(secs(1));
+        let binds: Vec<_> = (0..asked).map(refused).collect();
+        pair.server.handle_message(pair.now, link, message(&controls(100, &binds)));
+        pair.drain();
+        assert_eq!(outcome(&pair, Role::Server), expected, "{asked} questions");
+    }
+}
+
+#[test]
+fn who_sends_on_flows_that_nobody_opened_is_told_of_each_once_in_a_round_trip_and_of_so_many() {
+    let (mut pair, link) = used(Limits::default());
+    let (start, pause) = (pair.now, pair.server.link(link).unwrap().srtt.unwrap());
+    let mut number = 99;
+    let mut told = |after: Duration, flow| {
+        number += 1;
+        pair.server.handle_message(start + after, link, message(&data(number, flow)));
+        pair.server.controls.len()
+    };
+    assert_eq!([77, 77, 79, 79, 77].map(|flow| told(ms(0), flow)), [1, 1, 2, 2, 2]);
+    assert_eq!(told(pause.saturating_sub(Duration::from_nanos(1)), 77), 2);
+    assert_eq!([77, 77].map(|flow| told(pause, flow)), [3, 3]);
+    assert_eq!((0..100).map(|flow| told(pause, 1_001 + 2 * flow)).max(), Some(2 + 64));
 }
 
 #[test]

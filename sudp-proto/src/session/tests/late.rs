@@ -13,8 +13,9 @@ fn a_realtime_datagram_that_something_below_us_held_is_dropped_as_late_and_the_n
     let treatment = Treatment { class: Class::Realtime, ..Treatment::default() };
     let mut pair = Pair::with(treatment, Limits::default());
     pair.connect();
-    for (number, latency) in (0_u32..).zip([25, 200, 300, 25]) {
-        pair.latency = ms(latency);
+    let most = Limits::default().realtime_age;
+    for (number, latency) in (0_u32..).zip([ms(25), ms(25) + most, ms(26) + most, ms(25)]) {
+        pair.latency = latency;
         pair.send(4_000, &number.to_be_bytes());
         pair.run(secs(1));
     }

@@ -144,3 +144,19 @@ fn a_message_larger_than_any_that_passed_is_first_sent_in_smaller_frames() {
         assert_eq!(poisoned(&pair).0, usize::from(!arrives), "after {deaths}");
     }
 }
+
+#[test]
+fn a_message_no_larger_than_one_that_passed_is_not_blamed_for_its_size() {
+    let large = [7; 8_000];
+    for (passed, limited) in [(8_000, false), (7_999, true)] {
+        let mut pair = Pair::new();
+        let link = pair.connect();
+        pair.send(4_000, &large[..passed]);
+        pair.run(secs(1));
+        pair.cut(link);
+        // Of another flow, so that an OPEN is in front of it as well.
+        queue(&mut pair, 4_001, &large);
+        die(&mut pair, 2);
+        assert_eq!(pair.client.frame_limit().is_some(), limited, "{passed} passed");
+    }
+}

@@ -9,7 +9,7 @@ use crate::event::{Event, LinkLoss};
 use crate::session::{Access, InDoubt, Phase, Role, SendError, Treatment, Tunnel, Way};
 use crate::stats::DropReason;
 use crate::testing::{ms, secs};
-use crate::wire::{Address, Class, Code, TunnelId};
+use crate::wire::{Address, Class, Code, GoAway, GoAwayReason, TunnelId};
 
 #[test]
 fn a_datagram_and_its_answer_need_no_round_trip_to_open_the_flow() {
@@ -115,6 +115,43 @@ fn copies_travel_on_two_links_and_the_first_wins() {
 }
 
 #[test]
+fn a_link_that_comes_carries_a_copy_of_what_is_under_way() {
+    let treatment = Treatment { copies: 2, ..Treatment::default() };
+    let mut pair = Pair::with(treatment, Limits { links: 2, ..Limits::default() });
+    let first = pair.connect();
+    pair.run(secs(1));
+    pair.path(first).fate = Fate::Hanging;
+    pair.send(4_000, b"copied");
+    pair.connect();
+    pair.run(pair.latency);
+    assert_eq!(pair.served.len(), 1, "before anything is overdue");
+}
+
+#[test]
+fn what_one_half_counts_as_sent_the_other_counts_as_received() {
+    let mut pair = Pair::new();
+    pair.echo = true;
+    let first = pair.connect();
+    for number in 0..20_u32 {
+        pair.send(4_000, &number.to_be_bytes());
+        pair.run(ms(7));
+    }
+    pair.run(ms(500));
+    pair.connect();
+    pair.run(ms(500));
+    pair.cut(first);
+    pair.run(ms(200));
+    assert!(pair.links.iter().all(|path| path.up.is_empty() && path.down.is_empty()), "nothing is under way");
+    let (client, server) = (pair.client.counters(), pair.server.counters());
+    assert_eq!((client.messages_out, client.batches_out), (server.messages_in, server.batches_in));
+    assert_eq!((server.messages_out, server.batches_out), (client.messages_in, client.batches_in));
+    assert!(client.batches_in > 0 && server.batches_in > 0);
+    for half in [client, server] {
+        assert_eq!((half.links, half.links_ended), (2, 1));
+    }
+}
+
+#[test]
 fn stale_realtime_datagrams_are_not_replayed_and_every_one_is_accounted_for() {
     let treatment = Treatment { class: Class::Realtime, ..Treatment::default() };
     let mut pair = Pair::with(treatment, Limits::default());
@@ -171,13 +208,36 @@ fn a_drain_settles_everything_before_it_closes() {
     for number in 0..100_u32 {
         pair.send(4_000, &number.to_be_bytes());
     }
-    pair.server.drain(pair.now, crate::wire::GoAwayReason::Shutdown, secs(1));
+    pair.server.drain(pair.now, GoAwayReason::Shutdown, secs(1));
     pair.drain();
     pair.run(secs(2));
     assert_eq!(pair.served.len(), 100);
     assert_eq!(pair.server.phase(), Phase::Closed(Code::GoingAway));
     assert_eq!(pair.count(|event| *event == Event::Lost { code: Code::GoingAway, in_doubt: 0 }), 1);
     assert_eq!(pair.client.counters().acknowledged, 100);
+}
+
+#[test]
+fn a_drain_is_announced_once_and_a_closed_session_is_not_drained() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(ms(100));
+    assert!(!pair.server.draining() && !pair.client.draining());
+    for (reason, after) in [(GoAwayReason::Shutdown, 1), (GoAwayReason::Rebalance, 9)] {
+        pair.server.drain(pair.now, reason, secs(after));
+    }
+    assert!(pair.server.draining());
+    pair.drain();
+    pair.run(secs(1));
+    let told: Vec<_> = pair.events.iter().filter(|(_, event)| matches!(event, Event::GoAway(_))).collect();
+    let once = Event::GoAway(GoAway { reason: GoAwayReason::Shutdown, after: secs(1) });
+    assert_eq!(told, [&(Role::Client, once)]);
+
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.client.close(pair.now, Code::Done);
+    pair.client.drain(pair.now, GoAwayReason::Shutdown, secs(0));
+    assert!(!pair.client.draining());
 }
 
 #[test]
@@ -192,7 +252,7 @@ fn a_drain_does_not_wait_long_for_a_client_that_is_gone_and_is_owed_nothing() {
         if owed {
             pair.server.send(pair.now, flow, None, b"unsent").unwrap();
         }
-        pair.server.drain(pair.now, crate::wire::GoAwayReason::Shutdown, secs(0));
+        pair.server.drain(pair.now, GoAwayReason::Shutdown, secs(0));
         pair.server.handle_timeout(pair.now + ms(4_999));
         assert!(!pair.server.is_closed(), "it may be back in a moment");
         pair.server.handle_timeout(pair.now + secs(6));
@@ -215,7 +275,7 @@ fn who_drains_takes_nothing_more_and_sends_what_it_has() {
         for _ in 0..400 {
             pair.half(role).send(now, flow, None, &[7; 1_000]).unwrap();
         }
-        pair.half(role).drain(now, crate::wire::GoAwayReason::Shutdown, secs(0));
+        pair.half(role).drain(now, GoAwayReason::Shutdown, secs(0));
         assert_eq!(pair.half(role).send(now, flow, None, b"too late"), Err(SendError::Closed));
         assert_eq!(pair.half(role).open_flow(now, TUNNEL, None, None), Err(SendError::Closed));
         pair.drain();

@@ -1,6 +1,8 @@
 //! What a session says of its flows and tunnels to whoever watches, and what he may do about them.
 
+use super::hostile::{data, message};
 use super::pair::{Pair, TUNNEL, source};
+use crate::config::Limits;
 use crate::session::{FlowState, Role, Session, Tunnel, Way};
 use crate::stats::DropReason;
 use crate::testing::{ms, secs};
@@ -153,4 +155,31 @@ fn a_flow_that_is_cut_ends_at_both_ends_and_its_source_may_begin_another() {
         );
         assert_ne!(only(&pair.client), flow);
     }
+}
+
+#[test]
+fn what_waits_for_a_socket_is_told_in_bytes_and_offered_when_that_has_room() {
+    let (mut pair, link) = super::hostile::used(Limits::default());
+    let flow = FlowId(1);
+    let held = |half: &Session| (half.report().flows[0].held, half.report().flows[0].held_bytes);
+    pair.server.handle_message(pair.now, link, message(&data(100, 1)));
+    pair.server.block(flow);
+    assert_eq!(pair.server.poll_ready(), None);
+    pair.server.handle_message(pair.now, link, message(&data(101, 1)));
+    assert_eq!((pair.server.poll_ready(), held(&pair.server)), (None, (2, 8)));
+    pair.server.unblock(pair.now, flow);
+    assert_eq!(pair.server.poll_ready(), Some(flow));
+    pair.server.delivered(flow, 1);
+    assert_eq!(held(&pair.server), (1, 4));
+    pair.server.undelivered(flow, 1, DropReason::Oversize);
+    assert_eq!((pair.server.poll_ready(), held(&pair.server)), (None, (0, 0)));
+}
+
+#[test]
+fn a_session_at_rest_keeps_no_room_for_what_it_delivered() {
+    let (mut pair, flow) = used();
+    let room = |half: &Session| half.flows.get(flow).unwrap().inbox.held.capacity();
+    assert!(room(&pair.client) > 0 && room(&pair.server) > 0);
+    pair.run(secs(5));
+    assert_eq!((room(&pair.client), room(&pair.server)), (0, 0));
 }
