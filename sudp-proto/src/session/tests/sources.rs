@@ -9,7 +9,7 @@ use crate::config::Limits;
 use crate::event::Event;
 use crate::session::flows::Flows;
 use crate::session::queue::Slot;
-use crate::session::{Access, Role, SendError, Treatment};
+use crate::session::{Access, Message, Role, SendError, Treatment};
 use crate::stats::DropReason;
 use crate::testing::{epoch, ms, secs};
 use crate::wire::{Address, Code, FlowId, Host};
@@ -144,6 +144,8 @@ fn a_datagram_too_large_for_the_session_or_the_remote_is_refused_with_the_limit(
     pair.connect();
     let take = |pair: &mut Pair, len| pair.client.handle_datagram(pair.now, TUNNEL, source(4_000), &vec![0; len]);
     assert_eq!(take(&mut pair, 1_001), Err(SendError::TooLarge { len: 1_001, limit: 1_000 }));
+    let counters = pair.client.counters();
+    assert_eq!((counters.accepted, counters.dropped_out[DropReason::Oversize]), (1, 1));
     assert!(take(&mut pair, 1_000).is_ok());
 
     let mut pair = Pair::with(Treatment::default(), Limits { message: 2_048, ..Limits::default() });
@@ -186,7 +188,8 @@ fn refusals_are_remembered_within_their_cap_and_their_time() {
         taken.iter().filter(|taken| **taken == Err(SendError::Refused)).count()
     };
     assert_eq!(remembered(&mut pair), 3);
-    assert_eq!(pair.client.counters().dropped_out[DropReason::Denied], 3);
+    let counters = pair.client.counters();
+    assert_eq!((counters.dropped_out[DropReason::Denied], counters.accepted), (3, 8), "what is refused is counted");
 
     pair.run(secs(5));
     assert_eq!(remembered(&mut pair), 0);
@@ -255,6 +258,34 @@ fn a_refusal_makes_room_when_its_time_is_over_and_others_need_it() {
 }
 
 #[test]
+fn a_source_refused_again_waits_twice_as_long_until_a_flow_of_it_is_taken() {
+    let mut pair = few(8);
+    let regrant = |pair: &mut Pair, rules| {
+        pair.server.regrant(pair.now, Access { grant: Grant::new(rules), own: Arc::new(Own::default()) });
+        pair.drain();
+    };
+    // For how long nothing is begun for a source that was refused just now; it ends with a flow begun.
+    let wait = |pair: &mut Pair| {
+        pair.run(ms(60));
+        let began = pair.now;
+        while take(pair, 4_000) == Err(SendError::Refused) {
+            pair.run(ms(100));
+        }
+        (pair.now - began).as_secs()
+    };
+    regrant(&mut pair, Rules::default());
+    take(&mut pair, 4_000).unwrap();
+    assert_eq!([(); 3].map(|()| wait(&mut pair)), [1, 2, 4]);
+
+    regrant(&mut pair, Rules::open());
+    pair.echo = true;
+    pair.run(secs(1));
+    assert_eq!(pair.answered.len(), 1);
+    regrant(&mut pair, Rules::default());
+    assert_eq!(wait(&mut pair), 1);
+}
+
+#[test]
 fn an_idle_flow_is_ended_by_the_far_side_when_its_opener_forgets() {
     let mut pair = Pair::new();
     let link = pair.connect();
@@ -279,7 +310,37 @@ fn a_message_knows_its_length_and_whether_there_is_one_is_asked_cheaply() {
     pair.client.handle_datagram(pair.now, TUNNEL, source(4_000), b"data").unwrap();
     assert!(pair.client.has_message(pair.now, link));
     let message = pair.client.poll_message(pair.now, link, 65_536).unwrap();
-    assert!(!message.is_empty());
+    assert!(!message.is_empty() && Message { head: b"", body: b"" }.is_empty());
     assert_eq!(message.len(), message.to_bytes().len());
     assert!(!pair.client.has_message(pair.now, link));
+    let counters = pair.client.counters();
+    assert!(counters.messages_out >= counters.batches_out && counters.batches_out == 2, "{counters:?}");
+}
+
+#[test]
+fn a_link_that_takes_nothing_gets_no_datagrams_and_one_whose_window_is_full_is_not_asked() {
+    let (mut pair, link) = used(Limits::default());
+    let take = |pair: &mut Pair| pair.client.handle_datagram(pair.now, TUNNEL, source(4_000), &[7; 1_000]).unwrap();
+    take(&mut pair);
+    assert!(pair.client.poll_message(pair.now, link, 0).is_none());
+    assert!(pair.client.poll_message(pair.now, link, 1).is_some(), "with any room, a whole batch may come");
+    for _ in 0..100 {
+        take(&mut pair);
+    }
+    assert!(pair.client.has_message(pair.now, link));
+    while pair.client.poll_message(pair.now, link, 65_536).is_some() {}
+    assert!(pair.client.report().queued > 0 && !pair.client.has_message(pair.now, link));
+}
+
+#[test]
+fn an_acknowledgement_alone_is_a_message_when_it_is_due() {
+    let (mut pair, link) = used(Limits::default());
+    pair.echo = false;
+    pair.client.handle_datagram(pair.now, TUNNEL, source(4_000), b"data").unwrap();
+    let message = pair.client.poll_message(pair.now, link, 65_536).unwrap().to_bytes();
+    pair.server.handle_message(pair.now, link, message);
+    let due = pair.server.poll_timeout().filter(|due| due.cause == "acknowledge").unwrap().at;
+    assert!(!pair.server.has_message(due - ms(1), link) || due == pair.now);
+    assert!(pair.server.has_message(due, link));
+    assert!(pair.server.poll_message(due, link, 0).is_some_and(|message| message.body.is_empty()));
 }
