@@ -82,6 +82,7 @@ mod tests {
     #[test]
     fn a_wait_below_the_target_drops_nothing() {
         assert_eq!(drops(0..10_000, |_| 19), []);
+        assert_eq!(drops(0..150, |_| 20), [100]);
     }
 
     #[test]
@@ -113,6 +114,15 @@ mod tests {
         let good = 571..5_000;
         let drops = drops(0..5_400, |now| if good.contains(&now) { 0 } else { 500 });
         assert_eq!(drops[9..], [5_100, 5_200, 5_271, 5_329, 5_379]);
+    }
+
+    #[test]
+    fn a_spell_resumes_the_pace_of_another_less_than_sixteen_intervals_ago() {
+        for (since, count) in [(1_600 * MILLI - 1, 9), (1_600 * MILLI, 1)] {
+            let mut codel = Codel { ripe: Some(0), next: MILLI, count: 10, begun: 1, dropping: false };
+            assert!(codel.judge(MILLI + since, 500 * MILLI, false, PARAMS));
+            assert_eq!(codel.count, count, "after {since}");
+        }
     }
 
     /// When something is dropped, of datagrams that leave every millisecond after such waits; all in milliseconds.

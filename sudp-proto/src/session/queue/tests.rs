@@ -53,6 +53,21 @@ fn a_flow_that_was_new_a_moment_ago_waits_for_its_round() {
 }
 
 #[test]
+fn a_flow_that_waits_for_its_round_goes_with_its_new_home() {
+    let mut desk = Desk::new();
+    desk.push_many(GREEDY, 500, 1000);
+    desk.cut(TARGET);
+    desk.cut(TARGET);
+    desk.push(SPARSE, 0, 60);
+    assert_eq!(desk.cut(100), [(SPARSE, 0, 60)]);
+    desk.push_as(FlowSpec { lane: OTHER, ..RELIABLE }, SPARSE, 1, 60);
+    desk.lanes = [OTHER, Lane::ANY];
+    assert_eq!(desk.drain(), [(SPARSE, 1, 60)]);
+    desk.lanes = [HOME, Lane::ANY];
+    assert_eq!(numbers(&desk.drain(), SPARSE), []);
+}
+
+#[test]
 fn greedy_flows_share_by_bytes_whatever_the_size_of_their_datagrams() {
     let mut desk = Desk::new();
     desk.push_many(Slot(0), 3000, 100);
@@ -100,6 +115,16 @@ fn a_datagram_too_large_for_the_cap_drops_itself() {
     desk.push(GREEDY, 0, 1990);
     assert_eq!(desk.dropped, [Dropped { slot: GREEDY, reason: DropReason::Full, bytes: 1990 }]);
     assert_eq!(desk.drain(), [(SPARSE, 0, 100)]);
+}
+
+#[test]
+fn what_fills_the_cap_to_the_last_byte_stays() {
+    let mut desk = Desk::limited(QueueLimits { bytes: 10 * (1_000 + OVERHEAD), ..QueueLimits::default() });
+    desk.push_many(GREEDY, 10, 1_000);
+    assert_eq!(desk.dropped, []);
+    desk.push(GREEDY, 10, 1_000);
+    assert_eq!(desk.dropped.len(), 1);
+    assert_eq!(numbers(&desk.drain(), GREEDY), (1..=10).collect::<Vec<_>>());
 }
 
 #[test]

@@ -61,6 +61,20 @@ fn cuts_one_after_another_are_no_standing_queue() {
 }
 
 #[test]
+fn a_queue_that_stands_on_a_link_at_work_is_thinned_and_every_drop_is_counted() {
+    let mut pair = Pair::new();
+    pair.latency = ms(500);
+    pair.connect();
+    for _ in 0..1_500 {
+        pair.client.handle_datagram(pair.now, TUNNEL, source(4_000), &[7; 1_000]).unwrap();
+    }
+    pair.run(secs(12));
+    let counters = pair.client.counters();
+    assert!(counters.dropped_out[DropReason::Codel] > 0);
+    assert_eq!(pair.served.len() as u64 + counters.dropped_out.total(), 1_500);
+}
+
+#[test]
 fn what_comes_behind_the_alarm_leaves_the_suspect_link_alone() {
     let mut pair = Pair::new();
     pair.connect();
@@ -107,8 +121,8 @@ fn what_is_overdue_goes_another_way_before_its_link_is_suspect() {
     assert_eq!(pair.count(|event| *event == Event::LinkSuspect { ordinal: home }), 0);
 }
 
-/// The link at which the client's only flow is at home.
-fn home(pair: &Pair) -> Ordinal {
+/// The link at which the client's first flow is at home.
+pub(super) fn home(pair: &Pair) -> Ordinal {
     let (_, flow) = pair.client.flows.iter().next().unwrap();
     pair.client.links.live.iter().find(|link| link.lane == flow.home).unwrap().ordinal
 }

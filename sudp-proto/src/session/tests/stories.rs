@@ -383,3 +383,53 @@ fn what_was_held_on_a_link_that_has_just_begun_is_late_and_so_is_what_stood_behi
     assert_eq!(served, [&b"known"[..], b"fresh"]);
     assert_eq!(pair.server.counters().dropped_in[DropReason::Late], 2);
 }
+
+#[test]
+fn a_flow_that_outlives_its_session_ends_with_books_that_agree() {
+    let mut pair = Pair::new();
+    pair.echo = true;
+    let link = pair.connect();
+    for _ in 0..2 {
+        pair.send(4_000, b"first session");
+        pair.run(secs(1));
+    }
+    pair.cut(link);
+    pair.client.lose(pair.now, Code::UnknownSession);
+    pair.server = Pair::new().server;
+    pair.links.clear();
+    pair.drain();
+    pair.connect();
+    pair.send(4_000, b"second session");
+    pair.run(secs(1));
+    assert_eq!(pair.answered.len(), 3);
+    let flow = pair.client.flows().next().unwrap();
+    pair.client.close_flow(pair.now, flow);
+    pair.drain();
+    pair.run(secs(1));
+    assert_eq!((pair.client.flows().count(), pair.server.flows().count()), (0, 0));
+    assert_eq!(pair.count(|event| matches!(event, Event::BooksDiffer { .. })), 0);
+}
+
+#[test]
+fn a_flow_that_is_closed_while_there_is_no_link_sends_what_it_took_before() {
+    for known in [false, true] {
+        let mut pair = Pair::new();
+        if known {
+            let link = pair.connect();
+            pair.send(4_000, b"known");
+            pair.run(secs(1));
+            pair.cut(link);
+        }
+        for _ in 0..3 {
+            pair.send(4_000, b"waits");
+        }
+        let flow = pair.client.flows().next().unwrap();
+        pair.client.close_flow(pair.now, flow);
+        pair.drain();
+        pair.connect();
+        pair.run(secs(1));
+        assert_eq!(pair.served.len(), 3 + usize::from(known), "known: {known}");
+        assert_eq!((pair.client.flows().count(), pair.server.flows().count()), (0, 0));
+        assert_eq!(pair.count(|event| matches!(event, Event::BooksDiffer { .. })), 0);
+    }
+}

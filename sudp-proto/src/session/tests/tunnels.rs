@@ -271,6 +271,18 @@ fn t05_a_listener_of_this_machine_alone_answers_whatever_comes() {
 }
 
 #[test]
+fn t05_this_machine_itself_is_answered_whatever_comes_at_a_listener_that_others_reach() {
+    let (mut pair, _) = reached();
+    let flow = pair.client.handle_datagram(pair.now, REVERSE, source(4_000), b"question").unwrap();
+    pair.drain();
+    pair.run(ms(100));
+    for _ in 0..20 {
+        answer(&mut pair, flow, 4_000);
+    }
+    assert_eq!(pair.answered.len(), 20);
+}
+
+#[test]
 fn t05_listeners_of_several_sessions_share_one_budget() {
     let ((mut one, from), (mut other, _)) = (reached(), reached());
     let replies = Replies::new(&Limits::default());

@@ -1,12 +1,12 @@
 //! What a session says of its flows and tunnels to whoever watches, and what he may do about them.
 
 use super::hostile::{data, message};
-use super::pair::{Pair, TUNNEL, source};
+use super::pair::{Fate, Pair, TUNNEL, source};
 use crate::config::Limits;
-use crate::session::{FlowState, Role, Session, Tunnel, Way};
+use crate::session::{FlowState, Role, Session, Treatment, Tunnel, Way};
 use crate::stats::DropReason;
 use crate::testing::{ms, secs};
-use crate::wire::{Address, Code, FlowId, TunnelId};
+use crate::wire::{Address, Class, Code, FlowId, Ordinal, TunnelId};
 
 const REVERSE: TunnelId = TunnelId(2);
 
@@ -53,6 +53,39 @@ fn a_flow_is_told_of_alike_at_both_ends() {
     assert_eq!(pair.now - here.active, ms(200) - pair.latency * 2, "since the last answer");
     assert_eq!(pair.now - there.active, ms(200) - pair.latency);
     assert_eq!(pair.client.flow(FlowId(9)), None);
+}
+
+#[test]
+fn a_flow_is_treated_at_both_ends_as_its_tunnel_says() {
+    let treatment = Treatment { class: Class::Realtime, copies: 2, spread: true, idle: secs(77) };
+    let mut pair = Pair::with(treatment, Limits { links: 2, ..Limits::default() });
+    pair.connect();
+    pair.send(4_000, b"data");
+    pair.run(ms(200));
+    let flow = only(&pair.client);
+    for half in [&pair.client, &pair.server] {
+        assert_eq!(half.flow(flow).unwrap().treatment, treatment, "{:?}", half.role());
+    }
+}
+
+#[test]
+fn a_session_says_who_it_is_what_bounds_it_and_how_its_links_are() {
+    let (mut pair, _) = used();
+    let link = pair.client.links().next().unwrap();
+    for half in [&pair.client, &pair.server] {
+        assert_eq!((&*half.identity().client, half.limits().links), ("laptop", 3));
+        let state = half.link(link).unwrap();
+        assert_eq!((state.ordinal, state.acknowledged, state.suspect), (link, 2, None));
+        assert_eq!(half.link(Ordinal(99)), None);
+        assert_eq!(half.queue_delay().count(), 2);
+        assert!(half.healthy());
+    }
+    pair.path(link).fate = Fate::Hanging;
+    pair.send(4_000, b"lost");
+    pair.run(secs(5));
+    assert!(!pair.client.healthy() && pair.client.link(link).unwrap().suspect.is_some());
+    pair.cut(link);
+    assert!(!pair.client.healthy() && pair.client.link(link).is_none());
 }
 
 #[test]

@@ -85,3 +85,40 @@ fn a_standing_load_hardly_ever_allocates() {
     }
     assert!(changes < 20_000 / 50, "{changes} changes");
 }
+
+#[test]
+fn what_happens_besides_a_push_keeps_a_session_from_resting_for_a_while() {
+    let mut desk = Desk::new();
+    assert!(desk.queues.is_resting());
+    desk.queues.stir(desk.at.now);
+    assert!(!desk.queues.is_resting());
+    for resting in [false, true] {
+        desk.stall(1_000);
+        desk.expire();
+        assert_eq!(desk.queues.is_resting(), resting);
+    }
+}
+
+#[test]
+fn flows_that_had_a_turn_long_ago_cost_nothing_beside_those_that_go_on() {
+    for going in [1, 40] {
+        let mut desk = Desk::new();
+        let slots = 8_192_u32;
+        for slot in 0..slots {
+            desk.push(Slot(slot), 0, 60);
+        }
+        let places = 4 * usize::try_from(slots).unwrap();
+        let least = places + usize::try_from(slots).unwrap() * (60 + OVERHEAD + size_of::<Flow>());
+        assert!(desk.queues.held() >= least, "{} for {least}", desk.queues.held());
+        desk.drain();
+        for number in 0..5 {
+            (0..going).for_each(|slot| desk.push(Slot(slot), number, 60));
+            desk.stall(1_000);
+            desk.expire();
+            desk.drain();
+        }
+        // Where each slot is found takes four bytes until all rest.
+        let held = desk.queues.held();
+        assert!((places..places + 80 * 1_024).contains(&held), "{held} for {going}");
+    }
+}
