@@ -31,10 +31,8 @@ impl Sessions {
 impl Porch {
     /// Whether an event is written down, of those that speak of flows.
     pub(crate) fn minds(&self, event: &ServerEvent) -> bool {
-        match event {
-            ServerEvent::Session(_, Event::FlowJudged { decision, .. }) => !decision.allowed || self.is_thorough(),
-            _ => false,
-        }
+        let ServerEvent::Session(_, Event::FlowJudged { decision, .. }) = event else { return false };
+        !decision.allowed || self.is_thorough()
     }
 
     /// Writes down what sessions begin and end, and what flows they may have and may not. `rule` says by which name

@@ -106,7 +106,7 @@ impl Plan {
     /// the world that it is without.
     pub fn draw(seed: u64) -> Self {
         let plan = Self::unsealed(seed);
-        let tokens = Rng::new(&Seed::from(seed ^ 0x746f_6b65_6e)).chance(1, 4);
+        let tokens = Rng::new(&Seed::from(seed ^ 0x0074_6f6b_656e)).chance(1, 4);
         let plan = Self { tokens, ..plan };
         if Rng::new(&Seed::from(seed ^ 0x7365_616c)).chance(1, 4) { plan.seal() } else { plan }
     }

@@ -33,12 +33,10 @@ fn send(pair: &mut Pair, flow: FlowId, to: Option<&Address>) {
 /// What the server has told of decisions since this was last asked, and whether somebody else has.
 fn told(pair: &mut Pair) -> Vec<(FlowId, String, Option<SocketAddr>, Decision, u64)> {
     let events = std::mem::take(&mut pair.events).into_iter();
-    let judged = events.filter_map(|(role, event)| match event {
-        Event::FlowJudged { flow, to, at, decision, version } => {
-            assert_eq!(role, Role::Server, "a client asks nobody");
-            Some((flow, to.to_string(), at, decision, version))
-        }
-        _ => None,
+    let judged = events.filter_map(|(role, event)| {
+        let Event::FlowJudged { flow, to, at, decision, version } = event else { return None };
+        assert_eq!(role, Role::Server, "a client asks nobody");
+        Some((flow, to.to_string(), at, decision, version))
     });
     judged.collect()
 }

@@ -153,9 +153,9 @@ fn the_end_of_a_flow_that_outlived_a_session_tells_what_the_present_one_carried(
     let books = pair.client.books(flow).unwrap();
     assert_eq!((books.accepted, books.acknowledged, books.dropped.total()), (4, 3, 1));
     pair.client.close_flow(pair.now, flow);
-    let told = pair.client.controls.iter().find_map(|control| match control {
-        Control::Close(close) => Some(close.totals),
-        _ => None,
+    let told = pair.client.controls.iter().find_map(|control| {
+        let Control::Close(close) = control else { return None };
+        Some(close.totals)
     });
     assert_eq!(told, Some(Totals { accepted: 1, acknowledged: 1, dropped: 0 }));
     pair.drain();
