@@ -92,11 +92,14 @@ impl Backoff {
     }
 
     /// Takes note of a refusal that waiting alone will not change.
+    ///
+    /// Those of attempts that ran side by side count once: after an outage several may be answered at once.
     pub fn handle_banned(&mut self, now: Instant, rng: &mut Rng, retry_after: Option<Duration>) {
+        let counted = self.bans > 0 && self.told_until.is_some_and(|until| until > now);
         let cap = (BANNED * factor(self.bans)).min(BANNED_CAP);
-        self.bans = self.bans.saturating_add(1);
+        self.bans = self.bans.saturating_add(u32::from(!counted));
         let told = retry_after.map_or(Duration::ZERO, |told| told.min(RETRY_AFTER_MAX));
-        let wait = cap / 2 + up_to(rng, cap / 2);
+        let wait = if counted { Duration::ZERO } else { cap / 2 + up_to(rng, cap / 2) };
         let forbidden = retry_after.is_none() && self.told_until.is_none_or(|until| until <= now || self.forbidden);
         self.wait_as_told(now, wait.max(told));
         self.forbidden = forbidden;

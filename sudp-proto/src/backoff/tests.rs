@@ -65,6 +65,19 @@ fn refusals_of_attempts_side_by_side_count_once() {
 }
 
 #[test]
+fn permanent_refusals_of_attempts_side_by_side_count_once_and_a_time_that_one_names_counts() {
+    let (mut backoff, mut rng) = (Backoff::default(), rng(1));
+    for after in 0..3 {
+        backoff.handle_banned(*EPOCH + secs(after), &mut rng, None);
+    }
+    assert!(backoff.bans == 1 && backoff.not_before() <= Some(*EPOCH + secs(30)));
+    backoff.handle_banned(*EPOCH + secs(3), &mut rng, Some(secs(200)));
+    assert_eq!((backoff.bans, backoff.not_before()), (1, Some(*EPOCH + secs(203))));
+    backoff.handle_banned(*EPOCH + secs(300), &mut rng, None);
+    assert_eq!(backoff.bans, 2, "by one that began after that wait");
+}
+
+#[test]
 fn t31_retry_after_is_clamped_and_never_undercut() {
     for (told, least) in [(0, 1), (1, 1), (60, 60), (300, 300), (86_400, 300), (u64::MAX, 300)] {
         let waits = waits(|backoff, now, rng| backoff.handle_refused(now, rng, Some(secs(told))));
