@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Which of the two is refused something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -139,6 +139,7 @@ fn what_a_socket_refuses_for_ever_is_not_asked_for_without_a_pause() {
         (Victim::Client, "recvmmsg", "ENOMEM"),
         (Victim::Client, "recvmmsg", "ECONNREFUSED"),
     ] {
+        let began = Instant::now();
         let Some(pair) = Pair::new(victim, calls, error, "1+") else { return };
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
@@ -146,8 +147,10 @@ fn what_a_socket_refuses_for_ever_is_not_asked_for_without_a_pause() {
             let _ = socket.send_to(b"anybody?", pair.entrance);
             let _ = socket.recv(&mut [0; 8]);
         }
-        let refusals = pair.refusals();
-        assert!((1..500).contains(&refusals), "{victim:?} {calls} {error}: refused {refusals} times in three seconds");
+        let (refusals, lasted) = (pair.refusals(), began.elapsed());
+        // Without a pause it would be tens of thousands a second. A busy machine takes longer than three seconds for this.
+        let most = usize::try_from(lasted.as_millis()).unwrap() * 3 / 10;
+        assert!((1..most).contains(&refusals), "{victim:?} {calls} {error}: {refusals} refusals in {lasted:?}");
     }
 }
 
